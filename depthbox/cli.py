@@ -1,0 +1,175 @@
+"""The command line: words in, one call, words out. No logic; nothing heavy is imported before a command is known."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from depthbox.core.errors import InputError, UsageError
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A line about it, what its `--help` shows besides, whether it has results, whether it can plan instead of run."""
+
+    says: str
+    usage: str
+    answers: bool = True
+    plans: bool = False
+
+
+DATA = """data.root=DIR data.train.images=DIR data.train.annotations=FILE
+  data.val.images=DIR data.val.annotations=FILE"""
+DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER}
+  depth.maps.kind={depth_mm|depth_m|disparity} depth.maps.zero={far|missing}"""
+
+COMMANDS: Mapping[str, Command] = {
+    "demo": Command(
+        says="render a small data set, train with and without depth, show the table",
+        usage="  depthbox demo [out=DIR]",
+        plans=True,
+    ),
+    "train": Command(
+        says="train METHOD: box_depth | full",
+        usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
+
+settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)
+  {DATA}
+  {DEPTH}
+  model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
+  schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI""",
+        plans=True,
+    ),
+    "evaluate": Command(
+        says="score a trained run on a validation set, beside the floor that any mask must beat",
+        usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]
+
+without data.* the run's own validation set is scored""",
+    ),
+    "depth": Command(
+        says="depth run | evaluate | train: pseudo disparity by itself",
+        usage=f"""  depthbox depth run images=DIR out=DIR
+      disparity maps, and pictures of them to look at
+  depthbox depth evaluate images=DIR depths=DIR [alignment={{scale_shift|median|none}}]
+      against measured depth, beside the prior "lower is nearer"
+  depthbox depth train out=FILE.safetensors [scenes=1500] [steps=4500] [seed=0]
+      the built-in network, from rendered scenes
+
+settings of run and evaluate (images= and depths= are folders, or patterns such as 'DIR/*.jpg', below data.root)
+  {DEPTH}
+  for evaluate depth.maps.* say what the files of depths= hold""",
+    ),
+    "data": Command(
+        says="data validate | summary: what is in a data set, and what is wrong with it",
+        usage=f"""  depthbox data validate   one line a finding; exit status 1 where there is one
+  depthbox data summary    images, objects, sizes, classes
+
+settings
+  {DATA}
+  depth.source=maps:DIR (validate: the depth maps of the training photos too)""",
+    ),
+    "dashboard": Command(
+        says="open MLflow on this machine",
+        usage="""  depthbox dashboard [tracking.uri=URI] [port=5000] [host=127.0.0.1]
+
+without tracking.uri: $MLFLOW_TRACKING_URI, else the newest mlflow.db below ./out""",
+        answers=False,
+    ),
+    "doctor": Command(
+        says="what is wrong with this installation, a GPU, a Ray address or an MLflow URI, in words",
+        usage="  depthbox doctor [tracking.uri=URI] [ray.address=ADDRESS]",
+    ),
+}
+EPILOG = """settings are given as path=value, for example
+  depthbox train box_depth data.root=DIR data.train.images=train data.train.annotations=boxes.json schedule.steps=600
+exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted"""
+STOPPED = "interrupted; the same command goes on from the last checkpoint"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (bad words and `--help` leave by `SystemExit`, as argparse does)."""
+    name, arguments = _parsed(list(sys.argv[1:] if argv is None else argv))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("depthbox").setLevel(logging.INFO)
+    # Before torch is imported: threads that spin at a barrier cost a factor of ten where data workers share the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        return importlib.import_module(f"depthbox.commands.{name}").command(arguments)
+    except UsageError as error:
+        return _said(error, str(error), 2, arguments)
+    except InputError as error:
+        return _said(error, str(error), 1, arguments)
+    except KeyboardInterrupt as error:
+        return _said(error, STOPPED, 130, arguments)
+    except Exception as error:
+        if type(error).__name__ == "Interrupted":  # of depthbox.train.loop, which imports torch
+            return _said(error, STOPPED, 130, arguments)
+        hint = "" if arguments.traceback else " (more with --traceback)"
+        return _said(error, f"{type(error).__name__}: {error or 'no message'}{hint}", 1, arguments)
+
+
+def _said(error: BaseException, text: str, status: int, arguments: argparse.Namespace) -> int:
+    """One line on standard error, without credentials; before it the traceback where it was asked for."""
+    from depthbox.tracking.words import redacted
+
+    if arguments.traceback:
+        import traceback
+
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
+    print(f"depthbox: {redacted(' '.join(text.split()))}", file=sys.stderr)
+    return status
+
+
+def _parsed(words: list[str]) -> tuple[str, argparse.Namespace]:
+    """The command and its words. Options may stand anywhere between them, unlike in argparse's own subcommands."""
+    if not words or words[0] not in COMMANDS:
+        _overview().parse_args(words)
+    return words[0], _parser(words[0]).parse_intermixed_args(words[1:])
+
+
+class _OneLine(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"depthbox: {message}; see {self.prog} --help\n")
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {one.says}" for name, one in COMMANDS.items())
+    parser = _OneLine(
+        prog="depthbox",
+        usage="depthbox COMMAND ...  (depthbox COMMAND --help tells more)",
+        description="Segmentation from cheap labels, with depth as a free training signal.",
+        epilog=f"commands\n{listed}\n\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of those below")
+    return parser
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    one = COMMANDS[name]
+    parser = _OneLine(
+        prog=f"depthbox {name}",
+        usage=f"depthbox {name} [options] WORD path=value ...",
+        description=f"{one.says}\n\n{one.usage}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD path=value", help="the method or action, then settings")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    if one.answers:
+        parser.add_argument("--json", action="store_true", help="end stdout with one JSON object of the results")
+    if one.plans:
+        words = "print the resolved experiment and the resource plan, run nothing"
+        parser.add_argument("--dry-run", action="store_true", help=words)
+    return parser

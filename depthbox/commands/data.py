@@ -1,0 +1,106 @@
+"""`depthbox data validate | summary`: what is in a data set, and what is wrong with it."""
+
+import argparse
+from dataclasses import dataclass
+
+from depthbox.commands.answer import end_with_json, for_people
+from depthbox.core.config import parse_overrides, vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.data.schema import CocoData
+from depthbox.experiment import DataConfig, DepthConfig
+
+__all__ = ["DataQuestion", "command"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataQuestion:
+    """`depth.source=maps:DIR` asks about the maps of the training photos too."""
+
+    data: DataConfig = DataConfig()
+    depth: DepthConfig = DepthConfig(source="none")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    actions = {"validate": _validate, "summary": _summary}
+    action = arguments.words[0] if arguments.words else ""
+    if action not in actions:
+        raise UsageError(f"{action or 'data'}: which action? depthbox data {{{'|'.join(actions)}}} path=value ...")
+    asked = vary(DataQuestion(), parse_overrides(arguments.words[1:]))
+    if not any((asked.data.train.annotations, asked.data.val.annotations)):
+        raise UsageError(
+            "which data? data.train.images= data.train.annotations=, or data.val.images= data.val.annotations="
+        )
+    return actions[action](asked, as_json=arguments.json)
+
+
+def _validate(asked: DataQuestion, *, as_json: bool) -> int:
+    from depthbox.data.validate import validate_data
+
+    sets, findings = _read(asked.data)
+    if sets:
+        first, *more = sets.values()
+        findings += validate_data(first, more[0] if more else None)
+    if "train" in sets:
+        findings += _of_maps(asked, sets["train"])
+    people = for_people(as_json=as_json)
+    for finding in findings:
+        print(finding, file=people)
+    images = {name: len(data.records) for name, data in sets.items()}
+    counted = " and ".join(f"{count} images of {name}" for name, count in images.items()) or "nothing could be read"
+    print(f"{counted}: {len(findings)} {'finding' if len(findings) == 1 else 'findings'}", file=people)
+    if as_json:
+        end_with_json({"ok": not findings, "images": images, "findings": findings})
+    return 1 if findings else 0
+
+
+def _summary(asked: DataQuestion, *, as_json: bool) -> int:
+    from depthbox.data.validate import summary
+
+    sets, faults = _read(asked.data)
+    for data in sets.values():
+        print(summary(data), file=for_people(as_json=as_json))
+    if as_json:
+        end_with_json({name: _numbers(data) for name, data in sets.items()} | {"findings": faults})
+    for fault in faults:
+        print(fault, file=for_people(as_json=True))
+    return 1 if faults else 0
+
+
+def _read(data: DataConfig) -> tuple[dict[str, CocoData], list[str]]:
+    """What can be read of train and val, and why the rest cannot."""
+    from depthbox.train.inputs import data_root, read_split
+
+    sets, faults = {}, []
+    for name, split in (("train", data.train), ("val", data.val)):
+        if split.annotations or split.images:
+            try:
+                sets[name] = read_split(data_root(data.root), split, f"data.{name}", masks=True)
+            except InputError as error:
+                faults.append(str(error))
+    return sets, faults
+
+
+def _of_maps(asked: DataQuestion, train: CocoData) -> list[str]:
+    from depthbox.data.validate_maps import validate_maps
+    from depthbox.depth.estimator import build_estimator
+    from depthbox.depth.maps import MapsDepth
+    from depthbox.train.inputs import data_root, depth_spec
+
+    maps, spec = asked.depth.maps, depth_spec(asked.depth.source, data_root(asked.data.root))
+    try:
+        estimator = build_estimator(spec, maps_kind=maps.kind, maps_zero=maps.zero)
+    except InputError as error:
+        return [str(error)]
+    return validate_maps(train.records, estimator) if isinstance(estimator, MapsDepth) else []
+
+
+def _numbers(data: CocoData) -> dict:
+    objects = [int(label) for record in data.records for label in record.labels[~record.crowd]]
+    classes = {name: objects.count(label) for label, name in enumerate(data.class_names)}
+    return {
+        "annotations": data.source,
+        "images": len(data.records),
+        "objects": len(objects),
+        "masks": data.has_masks,
+        "classes": classes,
+    }

@@ -1,0 +1,77 @@
+"""`depthbox train METHOD path=value ...`"""
+
+import argparse
+import shlex
+from dataclasses import replace
+
+from depthbox.commands.answer import end_with_json, for_people
+from depthbox.core.config import flatten, parse_overrides, vary
+from depthbox.core.errors import UsageError
+from depthbox.experiment import Experiment, name_of
+from depthbox.recipes import RECIPES, recipe
+from depthbox.tracking.words import redacted
+
+__all__ = ["command", "resolved", "show_plan", "show_result"]
+
+
+def command(arguments: argparse.Namespace) -> int:
+    if not arguments.words or "=" in arguments.words[0]:
+        raise UsageError(f"which method? depthbox train {{{'|'.join(RECIPES)}}} path=value ...")
+    experiment = resolved(arguments.words[0], arguments.words[1:])
+    if arguments.dry_run:
+        return show_plan(experiment, as_json=arguments.json)
+    from depthbox.train.launch import run
+
+    result = run(experiment, command=shlex.join(["depthbox", "train", *arguments.words]))
+    show_result(result, as_json=arguments.json)
+    return 0
+
+
+def resolved(method: str, words: list[str]) -> Experiment:
+    """The recipe with its overrides; without `out=` in `out/<method>-<digest>`, which the same command finds again."""
+    experiment = vary(recipe(method), parse_overrides(words))
+    return experiment if experiment.out else replace(experiment, out=f"out/{method}-{name_of(experiment)[:10]}")
+
+
+def show_plan(experiment: Experiment, *, as_json: bool = False) -> int:
+    """Every setting as it would be given, and what the run asks of machine or cluster; raises where it does not fit."""
+    settings = {
+        name: redacted(value) if isinstance(value, str) else value for name, value in flatten(experiment).items()
+    }
+    people = for_people(as_json=as_json)
+    for path, value in settings.items():
+        print(f"{path}={','.join(map(str, value)) if isinstance(value, tuple) else value}", file=people)
+    lines = _resources(experiment)
+    print("", *(f"resources: {line}" for line in lines), sep="\n", file=people)
+    if as_json:
+        end_with_json({"settings": settings, "resources": lines})
+    return 0
+
+
+def _resources(experiment: Experiment) -> list[str]:
+    if experiment.launcher == "local":
+        return ["this process and one data process"]
+    from depthbox.train.local_resources import this_machine
+    from depthbox.train.resources import plan_resources
+
+    plan = plan_resources(experiment, cluster=this_machine(experiment.ray.address))
+    plan.check()
+    return plan.lines()
+
+
+def show_result(result, *, as_json: bool) -> None:
+    from depthbox.report.table import console_table
+
+    shown = [name for name in ("mask_ap", "mask_ap50", "mask_ap75", "box_ap") if name in result.scores]
+    stream = for_people(as_json=as_json)
+    if shown:
+        console_table(["", *shown], [[result.out.name, *(result.scores[name] for name in shown)]], file=stream)
+    if result.note:
+        print(result.note, file=stream)
+    if result.picture is not None:
+        print(f"pictures   {result.picture}", file=stream)
+    print(f"run folder {result.out}", file=stream)
+    if result.open_command:
+        print(f"MLflow     {result.open_command}", file=stream)
+    if as_json:
+        end_with_json(result.as_json())

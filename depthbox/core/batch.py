@@ -1,0 +1,55 @@
+"""The records that travel between the stages: what a batch holds, what a model says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "Instances", "Views"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instances:
+    """The labelled objects of one image: boxes always, masks only where a method may see them."""
+
+    boxes_xyxy: Tensor
+    """Float "N 4", pixels of the padded view."""
+    labels: Tensor
+    """Int64 "N", 0..K-1."""
+    masks: Tensor | None = None
+    """Bool "N H W" at view size, or None: a box-supervised batch carries no mask at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """One geometry, two appearances. `weak` is the plain photo, `strong` the same pixels with colour changes."""
+
+    weak: Tensor
+    """Float "B 3 H W", RGB in 0..1, padded right and below with zeros."""
+    strong: Tensor
+    """Like `weak`; the same tensor where the recipe has no strong view."""
+    disparity: Tensor | None
+    """Float "B 1 H W" in [0, 1], NaN where unknown or padded; None where the run has no depth."""
+    valid: Tensor
+    """Bool "B H W", False on padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    views: Views
+    instances: Sequence[Instances]
+    image_ids: Sequence[int] = field(default_factory=tuple)
+
+    def to(self, device: torch.device) -> "Batch":
+        return _moved(self, device)
+
+
+def _moved(value, device):
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if is_dataclass(value):
+        return replace(value, **{f.name: _moved(getattr(value, f.name), device) for f in fields(value)})
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
+    return value

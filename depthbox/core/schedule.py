@@ -1,0 +1,38 @@
+"""step -> float, composable. Times are absolute steps here; a recipe computes them as fractions of its run (METHODS, "Time")."""
+
+import math
+from collections.abc import Callable
+
+__all__ = ["Schedule", "constant", "cosine", "ramp", "scaled", "warm_up_cosine"]
+
+Schedule = Callable[[int], float]
+
+
+def constant(value: float) -> Schedule:
+    """The same value at every step."""
+    return lambda step: value
+
+
+def ramp(start: float, length: float) -> Schedule:
+    """clip((step - start) / length, 0, 1); a length of 0 is a jump at `start`.
+
+    >>> half = ramp(10, 10); [half(s) for s in (5, 15, 25)]
+    [0.0, 0.5, 1.0]
+    """
+    return lambda step: float(step >= start) if length <= 0 else min(max((step - start) / length, 0.0), 1.0)
+
+
+def cosine(length: int, *, last: float = 0.0) -> Schedule:
+    """From 1 down to `last` along half a cosine."""
+    return lambda step: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(max(step / max(length, 1), 0.0), 1.0)))
+
+
+def scaled(schedule: Schedule, factor: float) -> Schedule:
+    """`factor * schedule`."""
+    return lambda step: factor * schedule(step)
+
+
+def warm_up_cosine(steps: int, *, warm_up: int) -> Schedule:
+    """Learning-rate factor: linear from about 0 to 1 over `warm_up` steps, then a cosine to 0.01."""
+    falling = cosine(steps - warm_up, last=0.01)
+    return lambda step: (step + 1) / warm_up if step < warm_up else falling(step - warm_up)

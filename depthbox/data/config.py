@@ -1,0 +1,21 @@
+"""What a training view is. Read at start-up, so nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+__all__ = ["ViewsConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewsConfig:
+    """Short side of the view in pixels (long side at most `max_side`), its random factor per step, flip, and the strength of the strong view.
+
+    `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; 0 makes the strong view the plain one.
+    """
+
+    short_side: int = 256
+    max_side: int = 426
+    scale: tuple[float, float] = (0.8, 1.2)
+    flip: float = 0.5
+    jitter: float = 0.4
+    grey: float = 0.1
+    blur: float = 0.1

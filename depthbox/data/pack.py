@@ -1,0 +1,157 @@
+"""Decoded rows -> one rank's share of one step, as it travels (`pack`), and as the tensors a method works on (`unpack`)."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthbox.core.batch import Batch, Instances, Views
+from depthbox.data.decode import rasterise
+from depthbox.data.geometry import Geometry, draw_geometry
+from depthbox.data.schema import ImageRecord
+from depthbox.data.source import DepthOutcome, Packed, Rows, Source
+from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
+
+__all__ = ["pack", "unpack"]
+
+
+def pack(source: Source, rows: Rows) -> Packed:
+    """The views of one step's rows (same step throughout), padded to the size of the global batch."""
+    step = int(rows["step"][0])
+    items = [_view(source, rows, i) for i in range(len(rows["step"]))]
+    canvas = _canvas(source, step)
+    masks = [np.packbits(item.masks, axis=-1) for item in items if item.masks is not None]
+    strong = [item.strong for item in items if item.strong is not None]
+    disparity = [item.disparity for item in items if item.disparity is not None]
+    return Packed(
+        step=step,
+        weak=_pad([item.weak for item in items], canvas, 0),
+        strong=_pad(strong, canvas, 0) if strong else None,
+        disparity=_pad(disparity, canvas, np.nan) if disparity else None,
+        sizes_hw=tuple(item.size_hw for item in items),
+        boxes=tuple(item.boxes for item in items),
+        labels=tuple(item.labels for item in items),
+        masks=tuple(masks) if source.masks else None,
+        image_ids=tuple(item.image_id for item in items),
+        outcome=_outcome(rows),
+    )
+
+
+def _view(source: Source, rows: Rows, i: int) -> "_Item":
+    step, slot = int(rows["step"][i]), int(rows["slot"][i])
+    record = source.data.records[int(rows["index"][i])]
+    geometry = _geometry(source, record, step, slot)
+    weak = (
+        transform_map(torch.from_numpy(np.array(rows["image"][i])).permute(2, 0, 1).float(), geometry)
+        .round()
+        .to(torch.uint8)
+    )
+    strong = (
+        strong_view(weak, source.views, seed=source.plan.seed, step=step, slot=slot).numpy()
+        if source.views.jitter
+        else None
+    )
+    kept = ~record.crowd
+    boxes = transform_boxes(record.boxes_xyxy[kept], record.size_hw, geometry)
+    return _Item(
+        weak=weak.numpy(),
+        strong=strong,
+        disparity=_disparity(rows, i, geometry),
+        size_hw=geometry.size_hw,
+        boxes=boxes.numpy(),
+        labels=record.labels[kept],
+        masks=_masks(source, record, kept, geometry),
+        image_id=record.image_id,
+    )
+
+
+def _masks(source: Source, record: ImageRecord, kept: np.ndarray, geometry: Geometry) -> np.ndarray | None:
+    if not source.masks:
+        return None
+    shapes = [rasterise(s, record.size_hw) for s, k in zip(record.segmentations, kept, strict=True) if k]
+    return transform_masks(np.stack(shapes) if shapes else np.zeros((0, 1, 1), bool), geometry).numpy()
+
+
+def _geometry(source: Source, record: ImageRecord, step: int, slot: int) -> Geometry:
+    """As drawn; a stand-in for an unreadable image is made to fit the canvas that was planned."""
+    geometry = draw_geometry(source.views, record.size_hw, seed=source.plan.seed, step=step, slot=slot)
+    canvas = _canvas(source, step)
+    if geometry.size_hw[0] <= canvas[0] and geometry.size_hw[1] <= canvas[1]:
+        return geometry
+    factor = min(canvas[0] / geometry.size_hw[0], canvas[1] / geometry.size_hw[1])
+    return Geometry(
+        size_hw=(max(1, int(geometry.size_hw[0] * factor)), max(1, int(geometry.size_hw[1] * factor))),
+        flip=geometry.flip,
+    )
+
+
+def _canvas(source: Source, step: int) -> tuple[int, int]:
+    """The padded size of a step: the largest of the *global* batch, in multiples of 32, so that padding does not depend on the world size."""
+    records = [source.data.records[i] for i in source.plan.indices(step)]
+    sizes = [draw_geometry(source.views, r.size_hw, seed=source.plan.seed, step=step, slot=0).size_hw for r in records]
+    return -(-max(h for h, _ in sizes) // 32) * 32, -(-max(w for _, w in sizes) // 32) * 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    weak: np.ndarray
+    strong: np.ndarray | None
+    disparity: np.ndarray | None
+    size_hw: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None
+    image_id: int
+
+
+def unpack(packed: Packed) -> Batch:
+    """The tensors a method works on."""
+    weak = torch.from_numpy(packed.weak).float() / 255
+    strong = weak if packed.strong is None else torch.from_numpy(packed.strong).float() / 255
+    valid = torch.zeros((len(weak), *weak.shape[-2:]), dtype=torch.bool)
+    for mask, (height, width) in zip(valid, packed.sizes_hw, strict=True):
+        mask[:height, :width] = True
+    disparity = None if packed.disparity is None else torch.from_numpy(packed.disparity).float()
+    views = Views(weak=weak, strong=strong, disparity=disparity, valid=valid)
+    return Batch(views=views, instances=[_instances(packed, i) for i in range(len(weak))], image_ids=packed.image_ids)
+
+
+def _instances(packed: Packed, i: int) -> Instances:
+    masks = None
+    if packed.masks is not None:
+        height, width = packed.sizes_hw[i]
+        masks = torch.zeros((len(packed.boxes[i]), *packed.weak.shape[-2:]), dtype=torch.bool)
+        masks[:, :height, :width] = torch.from_numpy(np.unpackbits(packed.masks[i], axis=-1, count=width).astype(bool))
+    return Instances(
+        boxes_xyxy=torch.from_numpy(packed.boxes[i]), labels=torch.from_numpy(packed.labels[i]), masks=masks
+    )
+
+
+def _disparity(rows: Rows, i: int, geometry: Geometry) -> np.ndarray | None:
+    if "disparity" not in rows:
+        return None
+    values: Tensor = torch.from_numpy(np.array(rows["disparity"][i], dtype=np.float32))[None]
+    if not torch.isfinite(values).all():
+        return transform_map(values, geometry, mode="nearest-exact").numpy().astype(np.float16)
+    return transform_map(values, geometry).numpy().astype(np.float16)
+
+
+def _outcome(rows: Rows) -> DepthOutcome:
+    bad = tuple(item for blob in rows["bad"] for item in pickle.loads(blob))
+    counted = {name: int(np.sum(rows[name])) if name in rows else 0 for name in ("depth_inferred", "depth_hit")}
+    return DepthOutcome(
+        indices=tuple(int(i) for i in rows["index"]),
+        bad=bad,
+        inferences=counted["depth_inferred"],
+        hits=counted["depth_hit"],
+    )
+
+
+def _pad(maps: Sequence[np.ndarray], canvas: tuple[int, int], fill: float) -> np.ndarray:
+    out = np.full((len(maps), maps[0].shape[0], *canvas), fill, dtype=maps[0].dtype)
+    for target, values in zip(out, maps, strict=True):
+        target[:, : values.shape[1], : values.shape[2]] = values
+    return out

@@ -1,0 +1,120 @@
+"""The stages between an annotation and a training batch, as plain functions: Ray Data and the local launcher run the same ones.
+
+decode (one image) -> disparity (a depth actor's call) -> pack (one rank's share of one step, padded; in `pack.py`).
+No torch is imported here: Ray's coordinating processes read this file too.
+"""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from depthbox.core.errors import InputError
+from depthbox.data.config import ViewsConfig
+from depthbox.data.decode import BadImage, decode_record
+from depthbox.data.plan import Plan
+from depthbox.data.quarantine import DecodeGuard
+from depthbox.data.schema import CocoData
+
+__all__ = ["DepthOutcome", "Packed", "Rows", "Source"]
+
+SPARES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthOutcome:
+    """What became of the rows of a pack, for the counters."""
+
+    indices: tuple[int, ...]
+    """Images used."""
+    bad: tuple[tuple[int, str, str], ...]
+    """(image index, path, reason) of images that could not be read."""
+    inferences: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """One rank's share of one step, small enough to travel: uint8 pixels, float16 disparity."""
+
+    step: int
+    weak: np.ndarray
+    strong: np.ndarray | None
+    disparity: np.ndarray | None
+    sizes_hw: tuple[tuple[int, int], ...]
+    boxes: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+    masks: tuple[np.ndarray, ...] | None
+    image_ids: tuple[int, ...]
+    outcome: DepthOutcome
+
+
+Rows = dict[str, np.ndarray]
+"""Columns of decoded images: step, slot, index, image (object array of uint8 H W 3), digest, path, ok, bad (pickled list)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Everything the stages need to know; picklable."""
+
+    data: CocoData
+    plan: Plan
+    views: ViewsConfig
+    masks: bool
+    guard_folder: str
+
+    def decode(self, steps: Sequence[int], slots: Sequence[int]) -> Rows:
+        """Read the images of these (step, slot) pairs at the largest size a view can ask for."""
+        columns: dict[str, list] = {
+            name: [] for name in ("step", "slot", "index", "image", "digest", "path", "ok", "bad")
+        }
+        for step, slot in zip(steps, slots, strict=True):
+            row = self._decode_one(int(self.plan.indices(step)[slot]))
+            for name, value in {"step": step, "slot": slot, **row}.items():
+                columns[name].append(value)
+        return {
+            name: _objects(values) if name in ("image", "bad") else np.array(values) for name, values in columns.items()
+        }
+
+    def pack(self, rows: Rows) -> Packed:
+        """The views of one step's rows (same step throughout), padded to the size of the global batch."""
+        from depthbox.data.pack import pack
+
+        return pack(self, rows)
+
+    def _decode_one(self, index: int) -> dict[str, object]:
+        bad = []
+        for attempt in range(min(SPARES + 1, self.plan.images)):
+            at = self.plan.spare(index, attempt)
+            record = self.data.records[at]
+            try:
+                with DecodeGuard(self.guard_folder).watching(record.path):
+                    image = decode_record(
+                        record,
+                        short_side=round(self.views.short_side * self.views.scale[1]),
+                        max_side=round(self.views.max_side * self.views.scale[1]),
+                    )
+            except BadImage as error:
+                bad.append((at, error.path, error.reason))
+                continue
+            return {
+                "index": at,
+                "image": image.image,
+                "digest": image.digest,
+                "path": record.path,
+                "ok": True,
+                "bad": pickle.dumps(bad),
+            }
+        raise InputError(
+            bad[0][1],
+            "",
+            f"{bad[0][2]}; and {len(bad) - 1} images after it cannot be read either",
+            "run `depthbox data validate` on this data set",
+        )
+
+
+def _objects(values: list) -> np.ndarray:
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out

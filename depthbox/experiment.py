@@ -1,0 +1,134 @@
+"""An experiment is data + depth + model + method + schedule + seed, frozen. Everything a run does is in here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from depthbox.core.config import digest
+from depthbox.data.config import ViewsConfig
+from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.supervision.config import BoxDepthConfig, FullConfig
+
+__all__ = [
+    "PLACES",
+    "DataConfig",
+    "DepthConfig",
+    "Experiment",
+    "MapsConfig",
+    "RayConfig",
+    "ScheduleConfig",
+    "SplitConfig",
+    "TrackingConfig",
+    "name_of",
+]
+
+
+PLACES = ("out", "tracking", "workers", "launcher", "ray", "device", "depth.cache", "depth.device", "data.processes")
+"""Where a run takes place, not what it does: these settings do not name it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitConfig:
+    """Paths below `data.root` (or absolute): a folder of photos and a COCO JSON."""
+
+    images: str = ""
+    annotations: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """An empty root is `$DEPTHBOX_DATA`. The run ends when more than `quarantine_share` of the images cannot be read.
+
+    `processes` prepare batches ahead with launcher=local (0: the training process does).
+    """
+
+    root: str = ""
+    train: SplitConfig = SplitConfig()
+    val: SplitConfig = SplitConfig()
+    views: ViewsConfig = ViewsConfig()
+    quarantine_share: float = 0.05
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapsConfig:
+    """What the files of `depth.source=maps:DIR` hold, what their zero means, and whether maps that look inverted are taken all the same."""
+
+    kind: Literal["depth_mm", "depth_m", "disparity"] = "depth_mm"
+    zero: Literal["far", "missing"] = "far"
+    sign: Literal["check", "trust"] = "check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthConfig:
+    """Where disparity comes from: `builtin`, `none`, `maps:DIR` or `hf:NAME_OR_FOLDER`; an empty cache is the user's cache folder."""
+
+    source: str = "builtin"
+    cache: str = ""
+    maps: MapsConfig = MapsConfig()
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """Steps of AdamW or SGD with warm-up and cosine; evaluation and checkpoints every `evaluate_every` and `checkpoint_every` steps (0: at the end).
+
+    `backbone_factor` scales the pretrained backbone's learning rate. `precision` auto is bfloat16 where the processor has it, else float32.
+    """
+
+    steps: int = 400
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    backbone_factor: float = 0.3
+    weight_decay: float = 0.05
+    warm_up: float = 0.05
+    clip_norm: float = 5.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    evaluate_every: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingConfig:
+    """MLflow: an empty uri is a sqlite file in `out`; `none` switches tracking off."""
+
+    uri: str = ""
+    experiment: str = "depthbox"
+    run_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayConfig:
+    """What the Ray launcher asks of the cluster. Fractions, so that a run fits two cores."""
+
+    address: str = ""
+    worker_cpus: float = 0.5
+    depth_actors: int = 1
+    depth_actor_cpus: float = 0.25
+    task_cpus: float = 0.5
+    max_failures: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """`batch_size` is global; `workers` share it. Where it runs (`out`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
+
+    method: BoxDepthConfig | FullConfig
+    data: DataConfig = DataConfig()
+    depth: DepthConfig = DepthConfig()
+    model: ModelConfig = ModelConfig()
+    inference: InferenceConfig = InferenceConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    seed: int = 0
+    batch_size: int = 8
+    workers: int = 1
+    launcher: Literal["ray", "local"] = "ray"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    out: str = ""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
+
+
+def name_of(experiment: Experiment) -> str:
+    """The digest that names the run: the same for every place it could run at."""
+    return digest(experiment, without=PLACES)

@@ -1,0 +1,30 @@
+"""What a network is made of, and what is done with what it says. Read at start-up, so nothing heavy is imported here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["InferenceConfig", "ModelConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """`weights` is the backbone's start (auto, builtin, hub, none or a safetensors file), `init` a whole model's (a run folder or a file)."""
+
+    backbone: str = "mobilenetv2_100"
+    weights: str = "auto"
+    init: str = ""
+    channels: int = 96
+    head_depth: int = 2
+    mask_head: Literal["condinst", "depth_guided"] = "condinst"
+    mask_width: int = 64
+    mask_feature_stride: Literal[4, 8] = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceConfig:
+    """FCOS post-processing (METHODS 1): detection score sqrt(class * quality)."""
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.6
+    before_nms: int = 1000
+    top: int = 100

@@ -1,0 +1,27 @@
+"""Depth, disparity and the scale each formula wants."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["disparity_from_depth", "min_max", "pool_known"]
+
+
+def min_max(values: Tensor) -> Tensor:
+    """Per map "... H W": (v - min) / (max - min) over the known (not NaN) pixels, 0 for a constant map; NaN stays NaN."""
+    low = values.nan_to_num(nan=torch.inf).amin((-2, -1), keepdim=True)
+    high = values.nan_to_num(nan=-torch.inf).amax((-2, -1), keepdim=True)
+    return (values - low) / (high - low).clamp(min=1e-12)
+
+
+def disparity_from_depth(depth_m: Tensor) -> Tensor:
+    """Min-max of 1/z over the known pixels of metres "... H W"; infinitely far (sky) is 0, NaN stays NaN (METHODS conventions)."""
+    return min_max(1 / depth_m)
+
+
+def pool_known(values: Tensor, stride: int) -> Tensor:
+    """Average of the known pixels of each stride x stride cell of "B 1 H W"; NaN where a cell knows nothing."""
+    known = torch.isfinite(values)
+    mean_known = F.avg_pool2d(known.float(), stride)
+    mean = F.avg_pool2d(torch.where(known, values, 0.0), stride)
+    return torch.where(mean_known > 0, mean / mean_known.clamp(min=1e-6), torch.nan)

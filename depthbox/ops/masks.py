@@ -1,0 +1,37 @@
+"""Masks and how well two of them agree."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["aligned_bilinear", "box_masks", "dice_loss"]
+
+
+def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """1 - 2 sum(x t) / (sum x^2 + sum t^2 + 1e-5) over all but the first axis: "N" losses in 0..1 (CondInst, BoxInst)."""
+    x, t = probabilities.flatten(1), targets.flatten(1).to(probabilities.dtype)
+    return 1 - 2 * (x * t).sum(1) / (x.square().sum(1) + t.square().sum(1) + 1e-5)
+
+
+def aligned_bilinear(values: Tensor, factor: int) -> Tensor:
+    """Upsample "B C h w" by an integer: cell i lands on output pixel factor * i + factor // 2, where masks are sampled (CondInst)."""
+    if factor == 1:
+        return values
+    height, width = values.shape[-2:]
+    padded = F.pad(values, (0, 1, 0, 1), mode="replicate")
+    dense = F.interpolate(padded, size=(factor * height + 1, factor * width + 1), mode="bilinear", align_corners=True)
+    shifted = F.pad(dense, (factor // 2, 0, factor // 2, 0), mode="replicate")
+    return shifted[..., : factor * height, : factor * width]
+
+
+def box_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tensor:
+    """The boxes "N 4" as bool masks "N h w" sampled at the pixel stride // 2 of each cell.
+
+    Full-size rows int(y0)..int(y1) and columns int(x0)..int(x1), both ends included, are 1, then [stride // 2 :: stride] (BoxInst).
+    """
+    ys = torch.arange(stride // 2, size_hw[0], stride, device=boxes_xyxy.device)
+    xs = torch.arange(stride // 2, size_hw[1], stride, device=boxes_xyxy.device)
+    x0, y0, x1, y1 = boxes_xyxy.long().unbind(1)
+    rows = (ys >= y0[:, None]) & (ys <= y1[:, None])
+    columns = (xs >= x0[:, None]) & (xs <= x1[:, None])
+    return rows[:, :, None] & columns[:, None, :]

@@ -1,0 +1,88 @@
+"""What boxes and disparity say about masks: the BoxInst terms and the depth terms of arXiv 2403.01214."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthbox.core.batch import Views
+from depthbox.core.dist import global_mean
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.ops.color import rgb_to_lab
+from depthbox.ops.depth import pool_known
+from depthbox.ops.masks import dice_loss
+from depthbox.ops.pairwise import OFFSETS, Edges, first_difference, pair, second_difference, weighted_sums
+
+__all__ = ["affinities", "color_edges", "depth_edges", "instance_depth", "projection"]
+
+DILATION = 2
+
+
+def projection(logits: Tensor, boxes: Tensor) -> Tensor:
+    """`projection`: dice of the mask's maximum over rows, plus over columns, against the box mask; mean over instances (BoxInst, eq. 3).
+
+    logits "N h w", boxes bool "N h w".
+    """
+    p, t = logits.sigmoid(), boxes.to(logits.dtype)
+    return global_mean((dice_loss(p.amax(1), t.amax(1)) + dice_loss(p.amax(2), t.amax(2))).sum(), float(len(logits)))
+
+
+def color_edges(views: Views, *, threshold: float) -> Edges:
+    """Neighbours whose S_c = exp(-||Lab_i - Lab_j|| / 2) reaches `threshold`, on the plain view pooled 4x4 (BoxInst, eq. 4)."""
+    # The published code truncates the pooled colour to 8 bits before Lab; the golden values hold that.
+    pooled = (F.avg_pool2d(views.weak * 255, MASK_STRIDE) + 1e-3).floor() / 255
+    similar = torch.exp(-0.5 * first_difference(rgb_to_lab(pooled), dilation=DILATION)) >= threshold
+    return Edges(forward=similar, backward=similar, valid=_at_masks(views.valid), inside_only=True)
+
+
+def depth_edges(views: Views, *, theta: float, threshold: float, form: str, inside_only: bool) -> Edges:
+    """Neighbours whose S_d = exp(-|difference| / theta) reaches `threshold`, the disparity on the 0..255 scale, pooled to stride 4.
+
+    `form` "difference" takes |d_i - d_j| (arXiv 2403.01214, depth consistency), "plane" the second difference, which is blind to how steep a plane is.
+    Pixels without disparity have no edge.
+    """
+    assert views.disparity is not None
+    disparity = pool_known(views.disparity, MASK_STRIDE) * 255
+    known = torch.isfinite(disparity[:, 0]) & _at_masks(views.valid)
+    change = (
+        first_difference(disparity, dilation=DILATION)
+        if form == "difference"
+        else second_difference(disparity, dilation=DILATION)
+    )
+    similar = torch.exp(-change.nan_to_num(nan=torch.inf) / theta) >= threshold
+    backward = similar if form == "difference" else _at_partner(similar)
+    return Edges(forward=similar, backward=backward, valid=known, inside_only=inside_only)
+
+
+def affinities(logits: Tensor, image_index: Tensor, boxes: Tensor, sources: Sequence[Edges]) -> list[Tensor]:
+    """`color_affinity`, `depth_affinity`: the mean of -log(p_i p_j + (1 - p_i)(1 - p_j)) over each source's active edges, 0 where there are none."""
+    return [
+        global_mean(total, count)
+        for total, count in weighted_sums(logits, image_index, boxes, sources, dilation=DILATION)
+    ]
+
+
+def instance_depth(depth: Tensor, image_index: Tensor, boxes: Tensor, views: Views) -> Tensor:
+    """`instance_depth`: mean over all in-box pixels of all positives of (P_d - d)^2, d the disparity in [0, 1] at stride 4.
+
+    depth "N h w" is P_d of the DG-MaskHead, boxes bool "N h w".
+    """
+    assert views.disparity is not None
+    disparity = pool_known(views.disparity, MASK_STRIDE)[:, 0][image_index]
+    counted = boxes & torch.isfinite(disparity)
+    error = torch.where(counted, depth - disparity.nan_to_num(), 0.0).square()
+    return global_mean(error.sum(), counted.sum())
+
+
+def _at_masks(valid: Tensor) -> Tensor:
+    return valid[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
+
+
+def _at_partner(similar: Tensor) -> Tensor:
+    """`similar` of the partner pixel i + offset, stored at i."""
+    out = torch.zeros_like(similar)
+    for o, (dy, dx) in enumerate(OFFSETS):
+        offset = (dy * DILATION, dx * DILATION)
+        pair(out[:, o], offset)[0].copy_(pair(similar[:, o], offset)[1])
+    return out

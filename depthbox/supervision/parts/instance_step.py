@@ -1,0 +1,54 @@
+"""What every detector-based method does first: one forward, the detection losses, and the masks of a bounded number of positives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from depthbox.core.batch import Batch, Instances
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.dynamic_head import DynamicMasks
+from depthbox.models.segmenter import Features
+from depthbox.ops.masks import box_masks
+from depthbox.supervision.parts.assignment import Positives, assign, spread
+from depthbox.supervision.parts.detection_terms import centerness, detection_terms
+
+__all__ = ["InstanceStep", "instance_step", "truth_masks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStep:
+    terms: dict[str, Tensor]
+    """`class_focal`, `box_giou`, `box_quality`."""
+    positives: Positives
+    """Those with a mask."""
+    masks: DynamicMasks
+    boxes: Tensor
+    """Bool "N h w": each positive's box at stride 4."""
+
+
+def instance_step(student: nn.Module, batch: Batch, *, quality: str, masks_per_image: int) -> InstanceStep:
+    """One forward of the strong view; the student is called once, with everything the losses need."""
+    outcome = student(batch.views.strong, lambda features: _pick(features, batch.instances, masks_per_image))
+    features, (every, positives), masks = outcome
+    terms = detection_terms(features.dense, every, quality=quality)
+    height, width = batch.views.strong.shape[-2:]
+    boxes = box_masks(positives.boxes_xyxy, (height, width), MASK_STRIDE)
+    return InstanceStep(terms=terms, positives=positives, masks=masks, boxes=boxes)
+
+
+def truth_masks(positives: Positives, instances: Sequence[Instances]) -> Tensor:
+    """Each positive's true mask at stride 4, sampled like the boxes: bool "N h w"."""
+    counts = torch.bincount(positives.image_index, minlength=len(instances)).tolist()
+    parts = []
+    for owners, objects in zip(positives.object_index.split(counts), instances, strict=True):
+        assert objects.masks is not None, "a fully supervised batch carries masks"
+        parts.append(objects.masks[owners][:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE])
+    return torch.cat(parts)
+
+
+def _pick(features: Features, instances: Sequence[Instances], masks_per_image: int) -> tuple[Positives, Positives]:
+    every = assign(features.dense, instances)
+    central = centerness(features.dense.points_xy[every.point_index], every.boxes_xyxy)
+    return every, every.take(spread(every, central, per_image=masks_per_image))

@@ -1,0 +1,55 @@
+"""What surrounds the loop on a worker: where it logs, how it hears of a stop, how it evaluates, what it tells the launcher."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from depthbox.core.dist import agreed, rank
+from depthbox.evaluate.runner import evaluate
+from depthbox.tracking import Tracker
+from depthbox.train.job import Job
+from depthbox.train.progress import Progress
+from depthbox.train.state import TrainState
+
+__all__ = ["RunContext"]
+
+
+@dataclass(slots=True, kw_only=True)
+class RunContext:
+    """Only rank 0 has a tracker and a progress line; `report` is the launcher's (Ray Train's, or nothing)."""
+
+    job: Job
+    tracker: Tracker | None
+    progress: Progress
+    report: Callable[[Mapping[str, float]], None]
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        if self.tracker is not None:
+            self.tracker.metrics(metrics, step=step)
+        self.progress.show(metrics, step=step)
+
+    def stop_requested(self) -> bool:
+        """Rank 0 looks, all ranks agree: they must leave at the same step."""
+        return agreed(rank() == 0 and os.path.exists(self.job.stop_file))
+
+    def evaluate(self, state: TrainState) -> None:
+        if self.job.val is None:
+            return
+        scores, _ = evaluate(
+            self.job_model(state),
+            self.job.val,
+            views=self.job.experiment.data.views,
+            inference=self.job.experiment.inference,
+        )
+        self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
+
+    def job_model(self, state: TrainState):
+        return state.method.evaluated(state.model)
+
+    def before_checkpoint(self) -> None:
+        """What is logged must be in the store before a checkpoint that would not log it again."""
+        if self.tracker is not None:
+            self.tracker.flush()
+
+    def after_checkpoint(self, step: int) -> None:
+        self.report({"step": float(step)})

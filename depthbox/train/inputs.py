@@ -1,0 +1,54 @@
+"""What an experiment names on disk: the data root, photos and annotations below it, the source of depth. No torch."""
+
+import glob
+import os
+from pathlib import Path
+
+from depthbox.core.errors import InputError, UsageError
+from depthbox.data.coco import read_coco
+from depthbox.data.schema import CocoData
+from depthbox.experiment import SplitConfig
+
+__all__ = ["data_root", "depth_spec", "files_of", "read_split"]
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+
+
+def data_root(root: str) -> Path:
+    """`data.root`, or `$DEPTHBOX_DATA`, or the current folder."""
+    return Path(root or os.environ.get("DEPTHBOX_DATA", "") or ".").expanduser().absolute()
+
+
+def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> CocoData:
+    """The annotations of `data.train` or `data.val` (`name`). Raises `UsageError` where a path is not given."""
+    if not split.annotations or not split.images:
+        raise UsageError(
+            f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON) are needed; paths below data.root={root}"
+        )
+    return read_coco(root / split.annotations, images=root / split.images, masks=masks)
+
+
+def depth_spec(source: str, root: Path) -> str:
+    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` below the current one."""
+    form, _, rest = source.partition(":")
+    if form == "maps" and rest:
+        return f"maps:{root / Path(rest).expanduser()}"
+    if form == "hf" and Path(rest).expanduser().is_dir():
+        return f"hf:{Path(rest).expanduser().absolute()}"
+    return source
+
+
+def files_of(pattern: str, root: Path, *, name: str, endings: tuple[str, ...] = PHOTOS) -> list[str]:
+    """Sorted absolute paths of the files in a folder (not below it), or of those that match a pattern ("rgb/*.jpg").
+
+    Raises `UsageError` where nothing is given, `InputError` where nothing is found.
+    """
+    if not pattern:
+        raise UsageError(f"{name}= is needed: a folder, or a pattern such as '{name}=DIR/*.png'; paths below {root}")
+    place = root / Path(pattern).expanduser()
+    found = [str(path) for path in place.iterdir()] if place.is_dir() else glob.glob(str(place), recursive=True)
+    files = sorted(path for path in found if path.lower().endswith(endings) and os.path.isfile(path))
+    if not files:
+        cause = "there is no such folder, and no file matches" if not found and not place.is_dir() else "no file ends"
+        raise InputError(place, "", f"{cause} in {', '.join(endings)}", f"give {name}=FOLDER or a pattern")
+    return files

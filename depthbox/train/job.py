@@ -1,0 +1,31 @@
+"""What a worker is given: everything a run needs, as one picklable record."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from depthbox.data.schema import CocoData
+from depthbox.data.shape import DepthSetup
+from depthbox.data.source import Source
+from depthbox.experiment import Experiment
+
+__all__ = ["Job"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    experiment: Experiment
+    source: Source
+    val: CocoData | None
+    depth: DepthSetup | None
+    out: Path
+    run_id: str
+    """The MLflow run that rank 0 writes to; empty: none."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.data.class_names
+
+    @property
+    def stop_file(self) -> Path:
+        """Appears when someone has asked the run to stop."""
+        return self.out / "stop"

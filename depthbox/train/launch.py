@@ -1,0 +1,177 @@
+"""One run from an experiment to a result, on Ray or alone; the MLflow run is opened here and always ended here."""
+
+import json
+import logging
+import math
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from depthbox.core.config import flatten
+from depthbox.core.dist import rank
+from depthbox.core.errors import InputError
+from depthbox.data.local import local_batches
+from depthbox.data.source import Packed
+from depthbox.experiment import Experiment, name_of
+from depthbox.tracking import Status, Tracker, open_tracker
+from depthbox.train.job import Job
+from depthbox.train.loop import Interrupted
+from depthbox.train.pictures import picture_of_run
+from depthbox.train.prepare import claim_folder, prepare
+from depthbox.train.worker import run_worker
+
+__all__ = ["RunResult", "run"]
+
+log = logging.getLogger("depthbox")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a finished run leaves behind."""
+
+    scores: Mapping[str, float]
+    note: str
+    counters: Mapping[str, int]
+    run_id: str
+    out: Path
+    picture: Path | None
+    open_command: str
+
+    def as_json(self) -> dict[str, object]:
+        """The object that `--json` prints; a score that does not exist is null."""
+        named = dict.fromkeys(("mask_ap", "mask_ap50", "mask_ap75", "box_ap"))
+        scores = named | {name: None if math.isnan(value) else value for name, value in self.scores.items()}
+        return {**scores, "note": self.note, **self.counters, "run_id": self.run_id, "out": str(self.out)}
+
+
+def run(experiment: Experiment, *, command: str = "") -> RunResult:
+    """Train, evaluate, log. The same experiment again goes on where a killed run stopped, in the same MLflow run.
+
+    Raises `InputError`/`UsageError` in words, `Interrupted` after Ctrl-C or SIGTERM (a checkpoint is there, the MLflow
+    run is KILLED).
+    """
+    earlier = prepare(experiment)
+    run_id = claim_folder(experiment)
+    tracker = _open(experiment, earlier, run_id, command)
+    job = replace(earlier, run_id=tracker.run_id)
+    try:
+        (job.out / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
+        with _stopping(job):
+            result, tracker = _launched(job, tracker)
+    except BaseException as error:
+        _end(job, tracker, "KILLED" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "FAILED")
+        raise
+    tracker.finish("FINISHED")
+    return result
+
+
+def _end(job: Job, tracker: Tracker, status: Status) -> None:
+    """After an error: a store that is away must not hide it."""
+    try:
+        _ending(job, tracker).finish(status)
+    except InputError as error:
+        log.warning("the run is not marked %s: %s", status, error)
+
+
+def _launched(job: Job, tracker: Tracker) -> tuple[RunResult, Tracker]:
+    if job.experiment.launcher == "local":
+        run_worker(job, partial(_local, job), report=_nothing, tracker=tracker)
+    else:
+        from depthbox.train.ray_launch import launch_on_ray
+
+        tracker.release()
+        launch_on_ray(job)
+        tracker = _ending(job, tracker)
+    return _result(job, tracker), tracker
+
+
+def _local(job: Job, step: int) -> Iterator[Packed]:
+    steps = range(step, job.experiment.schedule.steps)
+    return local_batches(job.source, job.depth, steps, processes=job.experiment.data.processes)
+
+
+def _result(job: Job, tracker: Tracker) -> RunResult:
+    found = json.loads((job.out / "result.json").read_text())
+    picture = picture_of_run(job) if job.val is not None else None
+    if picture is not None:
+        tracker.image(picture, key="predictions", step=job.experiment.schedule.steps)
+    tracker.artifact(job.out / "model.safetensors", folder="model")
+    tracker.artifact(job.out / "result.json")
+    counters = {
+        name: found[name] for name in ("depth_inferences", "cache_hits", "rows_in", "rows_ok", "rows_quarantined")
+    }
+    for row in found["quarantined"]:
+        log.warning("quarantined: %s: %s", row["path"], row["reason"])
+    return RunResult(
+        scores=found["scores"],
+        note=found["note"],
+        counters=counters,
+        run_id=tracker.run_id,
+        out=job.out,
+        picture=picture,
+        open_command=tracker.command_to_open(),
+    )
+
+
+def _open(experiment: Experiment, job: Job, run_id: str, command: str) -> Tracker:
+    tags = {
+        "depthbox.digest": name_of(experiment),
+        "depthbox.data_digest": job.source.data.digest,
+        "depthbox.command": command,
+    }
+    return open_tracker(
+        experiment.tracking.uri,
+        experiment=experiment.tracking.experiment,
+        run_name=experiment.tracking.run_name or Path(experiment.out).name,
+        params=flatten(experiment),
+        tags=tags,
+        run_id=run_id or None,
+        out=job.out,
+    )
+
+
+def _ending(job: Job, tracker: Tracker) -> Tracker:
+    """The tracker that ends the run: this process's own again after Ray's rank 0 has had it."""
+    if job.experiment.launcher == "local" or not job.run_id:
+        return tracker
+    tracking = job.experiment.tracking
+    return open_tracker(
+        tracking.uri, experiment=tracking.experiment, run_name="", params={}, tags={}, run_id=job.run_id, out=job.out
+    )
+
+
+@contextmanager
+def _stopping(job: Job) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the workers to stop at the next step, with a checkpoint; a second one stops at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if job.stop_file.exists():
+            raise KeyboardInterrupt
+        job.stop_file.touch()
+        log.warning("stopping after this step; once more stops at once")
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)} if _main_thread() else {}
+    try:
+        yield
+    except RuntimeError as error:
+        # A signal to the whole process group ends a data process too, and the step that waits for it.
+        if job.stop_file.exists():
+            raise Interrupted from error
+        raise
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        job.stop_file.unlink(missing_ok=True)
+
+
+def _main_thread() -> bool:
+    import threading
+
+    return threading.current_thread() is threading.main_thread() and rank() == 0
+
+
+def _nothing(_: Mapping[str, float]) -> None: ...

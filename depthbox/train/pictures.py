@@ -1,0 +1,67 @@
+"""The picture a run ends with: photo, boxes, disparity, prediction, truth for a few validation images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from depthbox.data.decode import BadImage, read_image
+from depthbox.data.schema import Detections, ImageRecord
+from depthbox.evaluate.figures import Row, image_grid
+from depthbox.train.job import Job
+
+__all__ = ["picture_of_run", "read_detections"]
+
+SHOWN = 6
+
+
+def picture_of_run(job: Job) -> Path | None:
+    """Write `out/predictions.png`; None where no validation photo can be shown."""
+    assert job.val is not None
+    by_image = read_detections(job.out / "detections.json", {c: i for i, c in enumerate(job.val.category_ids)})
+    rows = [
+        row
+        for record in job.val.records[:SHOWN]
+        if (row := _row(job, record, by_image.get(record.image_id))) is not None
+    ]
+    return image_grid(rows, job.out / "predictions.png", class_names=job.classes, min_score=0.5) if rows else None
+
+
+def read_detections(path: Path, labels: dict[int, int]) -> dict[int, Detections]:
+    """A COCO results file by image; `labels` maps category ids to 0..K-1."""
+    grouped: dict[int, list[dict]] = {}
+    for row in json.loads(path.read_text()):
+        grouped.setdefault(row["image_id"], []).append(row)
+    return {image_id: _detections(image_id, rows, labels) for image_id, rows in grouped.items()}
+
+
+def _detections(image_id: int, rows: list[dict], labels: dict[int, int]) -> Detections:
+    boxes = np.array([r["bbox"] for r in rows], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    masks = tuple(r["segmentation"] for r in rows) if all("segmentation" in r for r in rows) else None
+    return Detections(
+        image_id=image_id,
+        boxes_xyxy=boxes,
+        scores=np.array([r["score"] for r in rows], np.float32),
+        labels=np.array([labels[r["category_id"]] for r in rows], np.int64),
+        masks=masks,
+    )
+
+
+def _row(job: Job, record: ImageRecord, found: Detections | None) -> Row | None:
+    try:
+        photo = read_image(record.path, short_side=None, max_side=None, expect_hw=record.size_hw).image
+    except BadImage:
+        return None
+    return Row(photo=photo, truth=record, disparity=_disparity(job, photo, record), prediction=found)
+
+
+def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray | None:
+    """For the eye only: validation photos have no place in `maps:`, and a run without depth shows none."""
+    if job.depth is None or job.depth.spec.startswith("maps:"):
+        return None
+    from depthbox.depth.estimator import build_estimator
+
+    estimator = build_estimator(job.depth.spec, device="cpu")
+    assert estimator is not None
+    return estimator.disparity([photo], [record.path])[0]

@@ -1,0 +1,134 @@
+"""An experiment -> a job: data, depth and model checked, the folder claimed. What can be wrong is found here, soon."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from depthbox.core.config import flatten, vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.data.plan import Plan
+from depthbox.data.schema import CocoData
+from depthbox.data.shape import DepthSetup
+from depthbox.data.source import Source
+from depthbox.data.validate import validate_data
+from depthbox.depth.cache import default_cache_folder
+from depthbox.depth.estimator import build_estimator
+from depthbox.depth.maps import MapsDepth
+from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
+from depthbox.supervision.build import build_method
+from depthbox.tracking import redacted
+from depthbox.train.inputs import data_root, depth_spec, read_split
+from depthbox.train.job import Job
+from depthbox.train.state import initial_model
+
+__all__ = ["claim_folder", "prepare"]
+
+log = logging.getLogger("depthbox")
+
+WORDS = ("auto", "builtin", "hub", "none")
+"""What `model.weights` can be besides a file."""
+
+
+def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
+    """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
+    needs_masks, root = experiment.method.needs_masks, data_root(experiment.data.root)
+    train = read_split(root, experiment.data.train, "data.train", masks=needs_masks)
+    if needs_masks and not train.has_masks:
+        raise InputError(
+            train.source,
+            "",
+            "this method learns from masks, and not every object has one",
+            "train box_depth, which needs boxes only",
+        )
+    if not any(len(r.boxes_xyxy) for r in train.records):
+        raise InputError(train.source, "", "no image has a labelled object", "give at least one box")
+    val = read_split(root, experiment.data.val, "data.val", masks=True) if experiment.data.val.annotations else None
+    if val is not None and val.class_names != train.class_names:
+        raise InputError(
+            val.source,
+            "categories",
+            f"the classes are not those of {train.source}",
+            "use the same categories, names and order in both files",
+        )
+    for finding in validate_data(train, val, decode=False):
+        log.warning("%s", finding)
+    plan = Plan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
+    plan.share(0, experiment.workers)
+    depth = _depth_setup(experiment.depth, root, train)
+    experiment = _with_absolute_paths(experiment)
+    _check_model(experiment, classes=len(train.class_names), depth=depth is not None)
+    out = Path(experiment.out).absolute()
+    source = Source(
+        data=train, plan=plan, views=experiment.data.views, masks=needs_masks, guard_folder=str(out / "decoding")
+    )
+    return Job(experiment=experiment, source=source, val=val, depth=depth, out=out, run_id=run_id)
+
+
+def claim_folder(experiment: Experiment) -> str:
+    """Make `out` this experiment's; returns the MLflow run id of an earlier, unfinished try ("" for a new one).
+
+    Raises `UsageError` where the folder holds another experiment, naming what differs.
+    """
+    out = Path(experiment.out)
+    record, mine = out / "experiment.json", json.loads(json.dumps(flatten(experiment)))
+    mine["tracking.uri"] = redacted(experiment.tracking.uri)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "stop").unlink(missing_ok=True)
+        old = json.loads(record.read_text()) if record.exists() else None
+        if old is not None and old["digest"] != name_of(experiment):
+            changed = [
+                f"{k} ({old['settings'].get(k)} there, {v} here)"
+                for k, v in mine.items()
+                if old["settings"].get(k) != v and not k.startswith(PLACES)
+            ]
+            said = "; ".join(changed[:4]) or "another method"
+            raise UsageError(f"out={out} holds another experiment: {said}. Give another out=, or remove that folder")
+        record.write_text(json.dumps({"digest": name_of(experiment), "settings": mine}, indent=1))
+        run_file = out / "run.json"
+        return json.loads(run_file.read_text())["run_id"] if run_file.exists() else ""
+    except OSError as error:
+        raise InputError(
+            out, "", f"cannot be used as the run folder ({error.strerror})", "give another out="
+        ) from error
+
+
+def _depth_setup(depth: DepthConfig, root: Path, train: CocoData) -> DepthSetup | None:
+    """How to make the depth stage, after a look at what can be wrong: weights, maps that are missing, their sign."""
+    spec = depth_spec(depth.source, root)
+    estimator = build_estimator(spec, device=depth.device, maps_kind=depth.maps.kind, maps_zero=depth.maps.zero)
+    if estimator is None:
+        return None
+    if isinstance(estimator, MapsDepth):
+        _check_maps(estimator, [record.path for record in train.records], trust_sign=depth.maps.sign == "trust")
+    cache = Path(depth.cache).expanduser() if depth.cache else default_cache_folder()
+    return DepthSetup(
+        spec=spec,
+        cache_folder=str(cache.absolute()),
+        device=depth.device,
+        maps_kind=depth.maps.kind,
+        maps_zero=depth.maps.zero,
+    )
+
+
+def _check_maps(maps: MapsDepth, photos: list[str], *, trust_sign: bool) -> None:
+    maps.require(photos)
+    for finding in maps.findings(photos):
+        if "inverted" in finding and not trust_sign:
+            cause = finding.removeprefix(f"{maps.folder}: ")
+            raise InputError(maps.folder, "", cause, "depth.maps.sign=trust if the maps are right as they are")
+        log.warning("%s", finding)
+
+
+def _with_absolute_paths(experiment: Experiment) -> Experiment:
+    """Weights are given from the current folder, which a Ray worker does not share."""
+    model = experiment.model
+    paths = {"init": model.init} | ({} if model.weights in WORDS else {"weights": model.weights})
+    return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
+
+
+def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
+    """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
+    build_method(experiment.method, steps=experiment.schedule.steps, depth=depth, mask_head=experiment.model.mask_head)
+    initial_model(experiment, classes=classes)

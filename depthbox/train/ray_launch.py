@@ -1,0 +1,155 @@
+"""[Ray] A run on Ray: one data stream, Ray Train DDP workers, restarts after a lost worker."""
+
+import logging
+import os
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import ray
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from depthbox.core.errors import InputError
+from depthbox.data.shape import StreamShape
+from depthbox.data.source import Packed
+from depthbox.data.stream import build_stream, data_options
+from depthbox.train.checkpoint import latest_checkpoint
+from depthbox.train.job import Job
+from depthbox.train.loop import Interrupted
+from depthbox.train.progress import Relay
+from depthbox.train.resources import plan_resources
+from depthbox.train.worker import run_worker
+
+__all__ = ["cluster_of", "launch_on_ray", "start_ray"]
+
+COLLECTIVE_LIMIT_S = 300
+"""A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
+
+WORKER_ENV = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""Threads that spin at a barrier cost a factor of ten where data workers share the cores."""
+
+
+def start_ray(address: str) -> None:
+    """Connect to `address`, or to the cluster this process already uses, or start a small one on this machine."""
+    if ray.is_initialized():
+        return
+    environment = {"env_vars": WORKER_ENV}
+    if address or os.environ.get("RAY_ADDRESS"):
+        ray.init(address=address or None, runtime_env=environment, log_to_driver=False)
+        return
+    # Ray lowers the priority of its workers; here only the data stages step back.
+    ray.init(
+        include_dashboard=False,
+        runtime_env=environment,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _system_config={"worker_niceness": 0},
+    )
+
+
+def cluster_of(address: str) -> Mapping[str, float]:
+    """What the cluster at `address` has."""
+    start_ray(address)
+    return ray.cluster_resources()
+
+
+def launch_on_ray(job: Job) -> None:
+    """Run the job to its end; raises what its workers raised, `Interrupted` after a stop request, `InputError` when it cannot fit the cluster."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    start_ray(job.experiment.ray.address)
+    experiment = job.experiment
+    plan = plan_resources(experiment, cluster=ray.cluster_resources())
+    plan.check()
+    _failure_file(job).unlink(missing_ok=True)
+    trainer = TorchTrainer(
+        partial(_worker, job, plan.torch_threads),
+        torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo", timeout_s=COLLECTIVE_LIMIT_S),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=experiment.workers, use_gpu=plan.use_gpu, resources_per_worker=dict(plan.worker)
+        ),
+        run_config=ray.train.RunConfig(
+            # Ray's own bookkeeping; a new name each time, because the run folder alone says where a run goes on.
+            name=uuid.uuid4().hex[:8],
+            storage_path=str(job.out / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=experiment.ray.max_failures),
+        ),
+        datasets={"train": partial(_stream, job, plan.stream)},
+        dataset_config=data_options(),
+    )
+    _fit(trainer, Relay(job.out))
+    if _failure_file(job).exists():
+        raise pickle.loads(_failure_file(job).read_bytes())
+    if job.stop_file.exists():
+        raise Interrupted
+
+
+def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":
+    """Made anew whenever the workers (re)start: from the newest checkpoint on."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    checkpoint = latest_checkpoint(job.out)
+    start = checkpoint.step if checkpoint else 0
+    # A finished run has no step left; one is streamed and never read.
+    last = job.experiment.schedule.steps
+    return build_stream(job.source, job.depth, range(min(start, last - 1), last), shape)
+
+
+def _worker(job: Job, threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    shard = ray.train.get_dataset_shard("train")
+
+    def batches(step: int) -> Iterator[Packed]:
+        for batch in shard.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=2):
+            yield pickle.loads(batch["pack"][0])
+
+    try:
+        run_worker(job, batches, report=ray.train.report)
+    except Interrupted:
+        # An exception would count as a failure and restart the workers; the driver looks at the stop file.
+        return
+    except InputError as error:
+        # A restart would meet the same input again. Several workers must still end together, by the exception.
+        _failure_file(job).write_bytes(pickle.dumps(error))
+        if job.experiment.workers > 1:
+            raise
+
+
+def _failure_file(job: Job) -> Path:
+    return job.out / "failure.pickle"
+
+
+def _fit(trainer: TorchTrainer, relay: Relay) -> None:
+    """Ray's own interrupt handler aborts workers in mid-step; in a thread of its own `fit` leaves signals to the driver's stop file."""
+    outcome: list[BaseException] = []
+    thread = threading.Thread(target=_caught, args=(trainer.fit, outcome), name="ray-train-fit", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+        relay.show_new()
+    if outcome:
+        raise _cause(outcome[0])
+
+
+def _caught(call: Callable[[], object], outcome: list[BaseException]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        outcome.append(error)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The worker's own words, if it had any for a person."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    seen: list[BaseException | None] = [*failures, error]
+    while seen:
+        one = seen.pop(0)
+        if isinstance(one, InputError):
+            return one
+        if one is not None:
+            seen += [getattr(one, "cause", None), one.__cause__]
+    return error

@@ -1,0 +1,85 @@
+"""A run folder read back: its experiment, its classes and its model, without the weights that it once started from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from depthbox.core.config import vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.experiment import Experiment
+from depthbox.models import backbone as backbones
+from depthbox.models.config import ModelConfig
+from depthbox.models.segmenter import Segmenter, build
+from depthbox.recipes import box_depth
+from depthbox.train.checkpoint import latest_checkpoint, load_model
+from depthbox.train.state import choose_device, mixed_precision
+
+__all__ = ["SavedRun", "open_run_folder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRun:
+    """What a run folder says about itself."""
+
+    folder: Path
+    experiment: Experiment
+    """As it was run, but for its method: prediction needs nothing of it."""
+    weights: Path
+    """The finished model, else that of the newest checkpoint."""
+    classes: tuple[str, ...]
+    """Empty where only a checkpoint is there."""
+
+    def model(self, *, classes: int, experiment: Experiment) -> Segmenter:
+        """The trained network on the device and in the precision of `experiment`, ready to predict."""
+        device = choose_device(experiment)
+        model = _untrained(experiment.model, classes=classes)
+        try:
+            model.load_state_dict(load_model(self.weights))
+        except RuntimeError as error:
+            fault = str(error).splitlines()[-1].strip()
+            cause = f"does not fit {classes} classes and {experiment.model.backbone}: {fault}"
+            raise InputError(self.weights, "", cause, "give the data set and the settings of that run") from None
+        model.mixed = mixed_precision(experiment, device)
+        return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def open_run_folder(folder: Path) -> SavedRun:
+    """Raises `InputError` for a folder that no training run has written, or that has no model yet."""
+    if not (folder / "experiment.json").is_file():
+        cause = "holds no experiment.json" if folder.is_dir() else "there is no such folder"
+        raise InputError(folder, "", cause, "give the run folder (out=) of `depthbox train`")
+    checkpoint, weights = latest_checkpoint(folder), folder / "model.safetensors"
+    if not weights.is_file():
+        if checkpoint is None:
+            raise InputError(folder, "", "no model and no checkpoint is in it yet", "train on with the same command")
+        weights = checkpoint.folder / "model.safetensors"
+    experiment = _experiment(folder / "experiment.json")
+    return SavedRun(folder=folder, experiment=experiment, weights=weights, classes=_classes(weights))
+
+
+def _experiment(record: Path) -> Experiment:
+    try:
+        settings = json.loads(record.read_text())["settings"]
+        return vary(box_depth(), {name: value for name, value in settings.items() if not name.startswith("method.")})
+    except (OSError, ValueError, KeyError, AttributeError) as error:  # UsageError is a ValueError
+        words = str(error) if isinstance(error, UsageError) else f"not the record of a run ({error})"
+        raise InputError(record, "", words, "it was written by another version, or edited; train anew") from None
+
+
+def _classes(weights: Path) -> tuple[str, ...]:
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return tuple(json.loads((file.metadata() or {}).get("classes", "[]")))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
+
+
+def _untrained(config: ModelConfig, *, classes: int) -> Segmenter:
+    """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
+    if config.weights == "none":
+        return build(config, classes=classes)
+    network = backbones._create(config.backbone, "none")
+    return Segmenter(config, backbones.Backbone(network), classes=classes)

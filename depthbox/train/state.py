@@ -1,0 +1,139 @@
+"""The things a run trains with: made once, put on the device, restored from a checkpoint or started from weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from depthbox.core.dist import world_size
+from depthbox.core.errors import InputError
+from depthbox.experiment import Experiment
+from depthbox.models.segmenter import Segmenter, build
+from depthbox.supervision.build import build_method
+from depthbox.supervision.method import Method
+from depthbox.train.checkpoint import Checkpoint, latest_checkpoint, load_model, restore, save_checkpoint
+from depthbox.train.counters import Counters
+from depthbox.train.job import Job
+from depthbox.train.optimizer import build_optimizer
+
+__all__ = ["TrainState", "choose_device", "initial_model", "make_state"]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainState:
+    model: Segmenter
+    student: nn.Module
+    """The model, wrapped in DDP where there are several workers."""
+    method: Method
+    optimizer: torch.optim.Optimizer
+    counters: Counters
+    step: int
+    device: torch.device
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"model": self.model, **self.method.modules()}
+
+    def save(self, job: Job) -> None:
+        """Every rank calls it; rank 0 writes."""
+        counters = self.counters.gathered()
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
+            return
+        save_checkpoint(
+            job.out,
+            step=self.step,
+            modules=self.modules(),
+            optimizer=self.optimizer,
+            state={"counters": counters.state()},
+        )
+
+
+def make_state(job: Job) -> TrainState:
+    """A fresh start, or the newest checkpoint of the run folder."""
+    experiment = job.experiment
+    device = choose_device(experiment)
+    model = initial_model(experiment, classes=len(job.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.mixed = mixed_precision(experiment, device)
+    method = build_method(
+        experiment.method,
+        steps=experiment.schedule.steps,
+        depth=job.depth is not None,
+        mask_head=experiment.model.mask_head,
+    )
+    state = TrainState(
+        model=model,
+        student=model,
+        method=method,
+        optimizer=build_optimizer(model, experiment.schedule),
+        counters=Counters(),
+        step=0,
+        device=device,
+    )
+    checkpoint = latest_checkpoint(job.out)
+    if checkpoint is not None:
+        _continue(state, checkpoint)
+    if world_size() > 1:
+        state.student = DistributedDataParallel(
+            model,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+        )
+    return state
+
+
+def initial_model(experiment: Experiment, *, classes: int) -> Segmenter:
+    """The network before the first step: weights of new layers from the seed, then `model.init` where names and shapes fit."""
+    torch.manual_seed(experiment.seed)
+    model = build(experiment.model, classes=classes)
+    if experiment.model.init:
+        _start_from(model, experiment.model.init)
+    return model
+
+
+def choose_device(experiment: Experiment) -> torch.device:
+    if experiment.device == "cpu" or (experiment.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("device=cuda", "", "torch sees no GPU here", "run `depthbox doctor`, or set device=cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def mixed_precision(experiment: Experiment, device: torch.device) -> bool:
+    """bfloat16 where it is asked for, or (auto) where the processor computes in it."""
+    wanted = experiment.schedule.precision
+    if wanted != "auto":
+        return wanted == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return (
+        bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        if hasattr(torch.cpu, "get_capabilities")
+        else False
+    )
+
+
+def _continue(state: TrainState, checkpoint: Checkpoint) -> None:
+    saved = restore(checkpoint, modules=state.modules(), optimizer=state.optimizer)
+    state.step = checkpoint.step
+    # Rank 0 carries the totals on; the other ranks count from zero.
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        state.counters = Counters(cast(dict, saved)["counters"])
+
+
+def _start_from(model: Segmenter, source: str) -> None:
+    """Copy every tensor whose name and shape fit; the classifier of another class count stays new."""
+    from pathlib import Path
+
+    loaded, own = load_model(Path(source)), model.state_dict()
+    fitting = {name: tensor for name, tensor in loaded.items() if name in own and own[name].shape == tensor.shape}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise InputError(
+            source,
+            "",
+            "shares no backbone weight with this model",
+            f"set model.backbone and model.channels as in that run (here {model.config.backbone})",
+        )
+    model.load_state_dict(fitting, strict=False)

@@ -1,0 +1,127 @@
+"""What every worker of a run does, under Ray Train or alone: train, evaluate once more, write the results down."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from depthbox.core.config import flatten
+from depthbox.core.dist import rank
+from depthbox.data.schema import CocoData, Detections
+from depthbox.data.source import Packed
+from depthbox.evaluate.instance import Scores
+from depthbox.evaluate.runner import evaluate
+from depthbox.tracking import NullTracker, Tracker, open_tracker
+from depthbox.train.context import RunContext
+from depthbox.train.job import Job
+from depthbox.train.loop import train
+from depthbox.train.progress import Progress, Relay, say
+from depthbox.train.state import TrainState, make_state
+
+__all__ = ["coco_results", "run_worker"]
+
+
+def run_worker(
+    job: Job,
+    batches: Callable[[int], Iterator[Packed]],
+    report: Callable[[Mapping[str, float]], None],
+    *,
+    tracker: Tracker | None = None,
+) -> None:
+    """`batches(step)` yields this rank's packs from that step on. Rank 0 leaves `result.json`, `detections.json` and `model.safetensors` in `out`."""
+    own = tracker is None and rank() == 0
+    tracker = _open(job) if own else tracker
+    write = None if rank() else Relay(job.out).put if own else say
+    context = RunContext(
+        job=job,
+        tracker=tracker,
+        report=report,
+        progress=Progress(job.experiment.schedule.steps, write=write, title=_title(job)),
+    )
+    try:
+        state = make_state(job)
+        if state.step < job.experiment.schedule.steps:
+            train(state, batches(state.step), job, context)
+        _finish(state, job, context)
+    finally:
+        if own and tracker is not None:
+            tracker.release()
+
+
+def coco_results(detections: list[Detections], data: CocoData) -> list[dict]:
+    """Detections in COCO's results format: one object each, xywh boxes, category ids of the data set."""
+    rows = []
+    for one in detections:
+        for i, (x0, y0, x1, y1) in enumerate(one.boxes_xyxy.tolist()):
+            row = {
+                "image_id": one.image_id,
+                "category_id": data.category_ids[int(one.labels[i])],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": float(one.scores[i]),
+            }
+            rows.append(row | ({"segmentation": one.masks[i]} if one.masks is not None else {}))
+    return rows
+
+
+def _finish(state: TrainState, job: Job, context: RunContext) -> None:
+    model = context.job_model(state)
+    scores = Scores(values={}, note="no validation set was given")
+    detections: list[Detections] = []
+    if job.val is not None:
+        scores, detections = evaluate(
+            model, job.val, views=job.experiment.data.views, inference=job.experiment.inference
+        )
+    counters = state.counters.gathered()
+    if rank() != 0:
+        return
+    context.log({f"val/{name}": value for name, value in scores.values.items()}, step=job.experiment.schedule.steps)
+    context.log(counters.totals(), step=job.experiment.schedule.steps)
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()},
+        job.out / "model.safetensors",
+        metadata=_metadata(job),
+    )
+    if job.val is not None:
+        _write(job.out / "detections.json", coco_results(detections, job.val))
+    quarantined = [{"path": path, "reason": reason} for path, reason in counters.bad.values()]
+    _write(
+        job.out / "result.json",
+        {"scores": dict(scores.values), "note": scores.note, **counters.totals(), "quarantined": quarantined},
+    )
+
+
+def _metadata(job: Job) -> dict[str, str]:
+    """What `model.init` and prediction need to know about the weights."""
+    return {
+        "classes": json.dumps(job.classes),
+        "model": json.dumps(flatten(job.experiment.model)),
+        "views": json.dumps(flatten(job.experiment.data.views)),
+    }
+
+
+def _write(path: Path, value: object) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value))
+    os.replace(part, path)
+
+
+def _open(job: Job) -> Tracker:
+    if not job.run_id:
+        return NullTracker()
+    tracking = job.experiment.tracking
+    return open_tracker(
+        tracking.uri,
+        experiment=tracking.experiment,
+        run_name=tracking.run_name,
+        params={},
+        tags={},
+        run_id=job.run_id,
+        out=job.out,
+    )
+
+
+def _title(job: Job) -> str:
+    name = job.experiment.tracking.run_name
+    return f"{name}: " if name else ""

@@ -1,0 +1,47 @@
+"""Step n is a pure function of the seed: every image once a pass, the same global batch on any number of workers."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from depthbox.core.errors import UsageError
+from depthbox.data.plan import Plan
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
+def test_every_image_once_a_pass(images, batch_size, seed):
+    plan = Plan(images=images, batch_size=batch_size, seed=seed)
+    passes = 3
+    places = [int(i) for step in range(-(-images * passes // batch_size)) for i in plan.indices(step)]
+    for start in range(0, passes * images, images):
+        assert sorted(places[start : start + images]) == list(range(images))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 8))
+def test_shares_partition_the_batch(world_size, per_worker):
+    plan = Plan(images=100, batch_size=world_size * per_worker, seed=0)
+    slots = [slot for rank in range(world_size) for slot in plan.share(rank, world_size)]
+    assert slots == list(range(plan.batch_size))
+    assert {len(plan.share(rank, world_size)) for rank in range(world_size)} == {per_worker}
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(UsageError, match=r"batch_size=8 does not divide among workers=3; take a multiple of 3"):
+        Plan(images=9, batch_size=8, seed=0).share(0, 3)
+
+
+def test_any_step_can_be_asked_first():
+    plan = Plan(images=17, batch_size=4, seed=1)
+    forwards = [plan.indices(step).tolist() for step in range(60)]
+    assert [Plan(images=17, batch_size=4, seed=1).indices(step).tolist() for step in reversed(range(60))] == forwards[
+        ::-1
+    ]
+    assert len({tuple(sorted(step)) for step in forwards}) > 30, "passes are shuffled anew"
+    assert forwards[:4] != [Plan(images=17, batch_size=4, seed=2).indices(step).tolist() for step in range(4)]
+
+
+def test_spares_are_the_images_after_it():
+    plan = Plan(images=5, batch_size=2, seed=0)
+    assert [plan.spare(3, attempt) for attempt in range(4)] == [3, 4, 0, 1]

@@ -1,0 +1,64 @@
+"""Training the built-in depth network: repeatable to the byte, and its loss is about relief more than about scale."""
+
+import pytest
+import torch
+
+from depthbox.core.errors import UsageError
+from depthbox.models.depth_net import load_network
+from depthbox.train.builtin_depth import augment, depth_loss, main, train_builtin
+
+
+def test_the_same_command_writes_the_same_bytes(tmp_path):
+    lines: list[str] = []
+    files = []
+    for name in ("a", "b"):
+        out = tmp_path / f"{name}.safetensors"
+        train_builtin(out=out, scenes=8, steps=3, seed=5, size_hw=(64, 96), progress=lines.append)
+        files.append(out.read_bytes())
+    assert files[0] == files[1]
+    assert lines[0] == "rendered 8/8 scenes" and lines[1].startswith("step 3/3 loss ")
+    _, note = load_network(tmp_path / "a.safetensors")
+    assert (note.scenes, note.steps, note.seed) == (8, 3, 5)
+
+
+def test_a_few_steps_lower_the_loss(tmp_path):
+    lines: list[str] = []
+    train_builtin(out=tmp_path / "x.safetensors", scenes=12, steps=100, seed=0, size_hw=(48, 64), progress=lines.append)
+    first, second = (float(line.split()[-1]) for line in lines if line.startswith("step"))
+    assert second < 0.9 * first
+
+
+def test_the_loss_sees_relief_and_little_of_scale_and_shift():
+    target = torch.rand(2, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    assert depth_loss(target, target) < 0.005
+    halved = 0.5 * target + 0.2
+    assert depth_loss(halved, target) - depth_loss(halved, target, relief=0.0) < 0.01
+    assert torch.equal(depth_loss(halved, target, relief=0.0), (halved - target).abs().mean())
+    assert depth_loss(1 - target, target) > 0.3
+    flat = torch.full_like(target, 0.4)
+    assert torch.isfinite(depth_loss(flat, flat))
+    flat.requires_grad_()
+    depth_loss(flat, target).backward()
+    assert torch.isfinite(flat.grad).all()
+
+
+def test_augmentation_moves_photo_and_disparity_alike():
+    """A photo that shows its own disparity still does so after cropping, rolling and flipping."""
+    generator = torch.Generator().manual_seed(0)
+    ramp = torch.linspace(0, 1, 96).expand(64, 96) * 0.5 + torch.linspace(0, 0.5, 64)[:, None]
+    photos = (255 * ramp).round().to(torch.uint8).expand(6, 3, 64, 96)
+    images, disparity = augment(photos, ramp.half().expand(6, 1, 64, 96), crop_hw=(32, 64), generator=generator)
+    assert images.shape == (6, 3, 32, 64) and disparity.shape == (6, 1, 16, 32)
+    assert torch.allclose(disparity.amin((1, 2, 3)), torch.zeros(6)) and torch.allclose(
+        disparity.amax((1, 2, 3)), torch.ones(6)
+    )
+    small = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 2)
+    for image, truth in zip(small, disparity, strict=True):
+        assert torch.corrcoef(torch.stack([image.flatten(), truth.flatten()]))[0, 1] > 0.95
+
+
+def test_a_wrong_word_is_a_usage_error():
+    with pytest.raises(UsageError, match="out=FILE"):
+        main(["scenes=3"])
+    with pytest.raises(UsageError):
+        main(["out=x", "seeds=3"])

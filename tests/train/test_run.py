@@ -1,0 +1,156 @@
+"""A whole run without Ray: resume to the bit, stop requests, losses that are not finite, unreadable photos, other class counts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_data import tiny_experiment, write_tiny_data
+
+from depthbox.core.config import vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.experiment import Experiment
+from depthbox.train import loop
+from depthbox.train.context import RunContext
+from depthbox.train.launch import run
+from depthbox.train.loop import Interrupted
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny(data: Path, out: Path, method: str = "box_depth", **overrides: object) -> Experiment:
+    return tiny_experiment(data, out, method, **{"data.processes": 0, **overrides})
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("method", ["box_depth", "full"])
+def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, method: str, monkeypatch) -> None:
+    run(tiny(data, tmp_path / "whole", method))
+    asked = iter([False, False, True] + [False] * 9)
+    monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
+    with pytest.raises(Interrupted):
+        run(tiny(data, tmp_path / "cut", method))
+    assert sorted(p.name for p in (tmp_path / "cut" / "checkpoints").iterdir())[-1] == "step-00000003"
+    run(tiny(data, tmp_path / "cut", method))
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_the_run_ends_killed_in_mlflow_and_resumes_without_a_duplicate_step(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from mlflow import MlflowClient
+
+    experiment = vary(tiny(data, tmp_path / "cut"), {"tracking.uri": f"sqlite:///{tmp_path / 'm.db'}"})
+    with monkeypatch.context() as patch:
+        patch.setattr(RunContext, "stop_requested", lambda self: True)
+        with pytest.raises(Interrupted):
+            run(experiment)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'm.db'}")
+    run_id = json.loads((tmp_path / "cut" / "run.json").read_text())["run_id"]
+    assert client.get_run(run_id).info.status == "KILLED"
+    result = run(experiment)
+    assert result.run_id == run_id and client.get_run(run_id).info.status == "FINISHED"
+    assert [m.step for m in client.get_metric_history(run_id, "loss/total")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_torn_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None:
+    run(tiny(data, tmp_path / "whole"))
+    torn = tmp_path / "whole" / "checkpoints" / "step-00000009"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half")
+    run(tiny(data, tmp_path / "whole"))
+
+
+def test_losses_that_stay_not_finite_end_the_run_with_the_images(data: Path, tmp_path: Path) -> None:
+    experiment = tiny(
+        data, tmp_path / "nan", **{"schedule.learning_rate": 1e30, "schedule.steps": 40, "schedule.clip_norm": 1e30}
+    )
+    with pytest.raises(InputError, match=r"not finite in 10 steps in a row.*learning_rate"):
+        run(experiment)
+    rows = [json.loads(line) for line in (tmp_path / "nan" / "bad_steps.jsonl").read_text().splitlines()]
+    assert len(rows) == loop.BAD_STEPS_ALLOWED and all(row["image_ids"] for row in rows)
+
+
+def test_a_broken_photo_is_set_aside_by_name_and_the_run_goes_on(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(data, broken)
+    (broken / "train" / "002.png").write_bytes(b"not a picture")
+    result = run(tiny(broken, tmp_path / "run", **{"data.quarantine_share": 0.5}))
+    assert (
+        result.counters["rows_in"] == 6 and result.counters["rows_quarantined"] == 1 and result.counters["rows_ok"] == 5
+    )
+    (row,) = json.loads((tmp_path / "run" / "result.json").read_text())["quarantined"]
+    assert row["path"].endswith("002.png") and row["reason"]
+
+
+def test_too_many_broken_photos_end_the_run(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(data, broken)
+    (broken / "train" / "002.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"002\.png.*1 of 6 images cannot be read.*quarantine_share"):
+        run(tiny(broken, tmp_path / "run", **{"data.quarantine_share": 0.1}))
+
+
+def test_a_full_disk_at_a_checkpoint_is_said_and_the_last_checkpoint_stays(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import errno
+
+    from depthbox.train import checkpoint
+
+    def full_disk(folder: Path) -> None:
+        if "00000004" in folder.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_flush", full_disk)
+    with pytest.raises(InputError, match=r"step-00000004.*No space left.*free disk space"):
+        run(tiny(data, tmp_path / "run"))
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_a_finished_model_is_fine_tuned_to_other_classes(data: Path, tmp_path: Path) -> None:
+    run(tiny(data, tmp_path / "first"))
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    for file in other.glob("*.json"):
+        content = json.loads(file.read_text())
+        content["categories"] = [{"id": 3, "name": "round"}]
+        content["annotations"] = [a | {"category_id": 3} for a in content["annotations"]]
+        file.write_text(json.dumps(content))
+    experiment = tiny(
+        other,
+        tmp_path / "second",
+        **{"model.init": str(tmp_path / "first"), "schedule.learning_rate": 0.0, "schedule.weight_decay": 0.0},
+    )
+    run(experiment)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert torch.equal(first["controller.conv.weight"], second["controller.conv.weight"])
+    assert second["detector.classify.weight"].shape[0] == 1 and first["detector.classify.weight"].shape[0] == 2
+
+
+def test_a_folder_of_another_experiment_is_refused(data: Path, tmp_path: Path) -> None:
+    run(tiny(data, tmp_path / "run", **{"schedule.steps": 2}))
+    with pytest.raises(UsageError, match=r"holds another experiment: seed"):
+        run(tiny(data, tmp_path / "run", **{"schedule.steps": 2, "seed": 1}))
+
+
+def test_full_needs_masks(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learns from masks"):
+        run(tiny(data, tmp_path / "run", "full", **{"data.train.annotations": "boxes_train.json"}))
