@@ -8,12 +8,14 @@ import functools
 import os
 import pickle
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 from depthbox.data.shape import DepthSetup, StreamShape
 from depthbox.data.source import Rows, Source
@@ -23,6 +25,7 @@ __all__ = ["build_stream", "data_options"]
 
 BLOCK_STEPS = 4
 ACTOR_TRIES = 2
+TASK_TRIES = 4
 
 
 def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: StreamShape) -> "ray.data.Dataset":
@@ -39,13 +42,12 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
             for rank in range(shape.world_size)
         ]
     )
-    tasks: dict[str, Any] = {"batch_size": None, "batch_format": "numpy", "num_cpus": shape.task_cpus, "max_retries": 4}
-    rows = plan.map_batches(functools.partial(_decode, ref), **tasks)
+    tasks: dict[str, Any] = {"num_cpus": shape.task_cpus, "max_retries": TASK_TRIES}
+    rows = _map(plan, functools.partial(_decode, ref), **tasks)
     if depth is not None:
-        rows = rows.map_batches(
+        rows = _map(
+            rows,
             _BackgroundDepthActor,
-            batch_size=None,
-            batch_format="numpy",
             num_cpus=shape.depth_actor_cpus,
             num_gpus=shape.depth_actor_gpus or None,
             compute=ray.data.ActorPoolStrategy(size=shape.depth_actors),
@@ -53,7 +55,7 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
             max_task_retries=ACTOR_TRIES,
             fn_constructor_args=(depth.spec, depth.cache_folder, depth.device, 1, depth.maps_kind, depth.maps_zero),
         )
-    return rows.map_batches(functools.partial(_pack, ref), **tasks)
+    return _map(rows, functools.partial(_pack, ref), **tasks)
 
 
 def data_options() -> "ray.train.DataConfig":
@@ -62,6 +64,13 @@ def data_options() -> "ray.train.DataConfig":
 
     options = ray.data.ExecutionOptions(preserve_order=True)
     return ray.train.DataConfig(execution_options=options, enable_shard_locality=False)
+
+
+def _map(rows: "ray.data.Dataset", function: Any, **options: Any) -> "ray.data.Dataset":
+    """Whole blocks through `function`. Ray means to drop bounded retries in 2.64, without a successor: a photo that kills its worker must not be tried for ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return rows.map_batches(function, batch_size=None, batch_format="numpy", **options)
 
 
 class _Unhurried:
