@@ -1,6 +1,7 @@
 """Which images make up step n: a pure function of the seed, so that no sampler state is ever saved.
 
-The global batch of a step is the same on every world size; rank r of W takes its r-th part.
+The global batch of a step is the same on every world size; rank r of W takes its r-th part. Photos of like shape share a step: a batch is padded
+to its largest, and mixing tall and wide photos pads a third of it.
 """
 
 from dataclasses import dataclass
@@ -12,19 +13,38 @@ from depthbox.core.rng import generator
 
 __all__ = ["Plan"]
 
+WINDOW_STEPS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`images` images shuffled anew each pass, `batch_size` of them a step, over all ranks."""
+    """`images` images shuffled anew each pass, `batch_size` of them a step, over all ranks.
+
+    `aspects` (height / width an image; none: all alike) sorts the batches of one window of the shuffled sequence by shape; then their order is drawn.
+    """
 
     images: int
     batch_size: int
     seed: int
+    aspects: tuple[float, ...] = ()
 
     def indices(self, step: int) -> np.ndarray:
-        """Image indices of a step's slots: int64 (batch_size,). Every image once a pass; a step may span two passes."""
-        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        return np.array([self._order(int(p) // self.images)[p % self.images] for p in places], dtype=np.int64)
+        """Image indices of a step's slots: int64 (batch_size,). Every image once a pass, but for the window in which one pass ends and the next begins."""
+        window, place = divmod(step, WINDOW_STEPS)
+        return self._batches(window)[place]
+
+    def _batches(self, window: int) -> np.ndarray:
+        """The steps of a window: int64 (WINDOW_STEPS, batch_size)."""
+        size = WINDOW_STEPS * self.batch_size
+        images = np.array(
+            [self._order(p // self.images)[p % self.images] for p in range(window * size, (window + 1) * size)]
+        )
+        if not self.aspects:
+            return images.reshape(WINDOW_STEPS, self.batch_size)
+        batches = images[np.argsort(np.array(self.aspects)[images], kind="stable")].reshape(
+            WINDOW_STEPS, self.batch_size
+        )
+        return batches[generator("batches", self.seed, window).permutation(WINDOW_STEPS)]
 
     def share(self, rank: int, world_size: int) -> range:
         """The slots of a rank."""

@@ -1,5 +1,6 @@
 """A timm network as a feature pyramid: strides 4 to 32 from the backbone, 8 to 128 from the FPN."""
 
+import copy
 import difflib
 import logging
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,19 @@ class Backbone(nn.Module):
         for norm in (m for m in self.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.eval().requires_grad_(False)
         return self
+
+    def freeze(self, stages: int) -> None:
+        """Keep the first `stages` of the four maps as they were pretrained; without a gradient the costliest layers are half as dear."""
+        if stages == 0:
+            return
+        network = copy.deepcopy(self.network).eval()
+        features = network(torch.zeros(1, 3, 64, 64))[self.picks[stages - 1]]
+        names, parameters = zip(*((n, p) for n, p in network.named_parameters() if p.requires_grad), strict=True)
+        reached = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+        frozen = {name for name, gradient in zip(names, reached, strict=True) if gradient is not None}
+        for name, parameter in self.network.named_parameters():
+            if name in frozen:
+                parameter.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = self.network((images - self.mean) / self.std)

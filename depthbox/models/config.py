@@ -8,10 +8,14 @@ __all__ = ["InferenceConfig", "ModelConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """`weights` is the backbone's start (auto, builtin, hub, none or a safetensors file), `init` a whole model's (a run folder or a file)."""
+    """`weights` is the backbone's start (auto, builtin, hub, none or a safetensors file), `init` a whole model's (a run folder or a file).
+
+    `frozen_stages` of a pretrained backbone stay as they are: 1 is everything up to stride 4.
+    """
 
     backbone: str = "mobilenetv2_100"
     weights: str = "auto"
+    frozen_stages: Literal[0, 1, 2, 3, 4] = 1
     init: str = ""
     channels: int = 96
     head_depth: int = 2

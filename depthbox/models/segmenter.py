@@ -56,6 +56,9 @@ class Segmenter(nn.Module):
         return features, picked, self.masks(features, picked[-1].image_index, picked[-1].point_index)
 
     def _features(self, images: Tensor) -> Features:
+        if not (self.mixed and images.device.type == "cpu"):
+            # A fifth quicker in float32; bfloat16 on a CPU is quicker the other way.
+            images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             features = self.backbone(images)
             levels = self.pyramid(features[1:])
@@ -83,4 +86,7 @@ def build(config: ModelConfig, *, classes: int) -> Segmenter:
         width = getattr(config, name)
         if width < 8 or width % 8:
             raise UsageError(f"model.{name}={width}: takes a multiple of 8, for group norm")
-    return Segmenter(config, build_backbone(config.backbone, weights=config.weights), classes=classes)
+    backbone = build_backbone(config.backbone, weights=config.weights)
+    if config.weights != "none":
+        backbone.freeze(config.frozen_stages)
+    return Segmenter(config, backbone, classes=classes)

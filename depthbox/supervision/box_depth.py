@@ -10,7 +10,16 @@ from depthbox.core.schedule import Schedule, constant, ramp, scaled
 from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import BoxDepthConfig
 from depthbox.supervision.method import Losses
-from depthbox.supervision.parts.box_terms import affinities, color_edges, depth_edges, instance_depth, projection
+from depthbox.supervision.parts.box_terms import (
+    affinities,
+    color_change,
+    color_edges,
+    depth_change,
+    depth_edges,
+    instance_depth,
+    projection,
+    vetoed,
+)
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 
 __all__ = ["BoxDepth"]
@@ -61,17 +70,18 @@ class BoxDepth:
 
     @torch.no_grad()
     def _edges(self, views: Views) -> dict[str, Edges]:
-        edges = {"color_affinity": color_edges(views, threshold=self.config.color_threshold)}
-        if self.depth:
-            c = self.config
-            edges["depth_affinity"] = depth_edges(
-                views,
-                theta=c.depth_theta,
-                threshold=c.depth_threshold,
-                form=c.depth_form,
-                inside_only=c.depth_inside_only,
-            )
-        return edges
+        c = self.config
+        color = color_edges(views, threshold=c.color_threshold)
+        if not self.depth:
+            return {"color_affinity": color}
+        depth = depth_edges(
+            views, theta=c.depth_theta, threshold=c.depth_threshold, form=c.depth_form, inside_only=c.depth_inside_only
+        )
+        if c.depth_veto:
+            color = vetoed(color, depth_change(views), limit=c.depth_veto)
+        if c.color_veto:
+            depth = vetoed(depth, color_change(views), limit=c.color_veto)
+        return {"color_affinity": color, "depth_affinity": depth}
 
     def _affinities(self, found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:
         values = affinities(found.masks.logits, found.positives.image_index, found.boxes, list(edges.values()))

@@ -21,7 +21,11 @@ class BoxDepthWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthConfig:
-    """`color_warm_up` (W) and the depth ramp W..2W are fractions of the run (METHODS, "Time"); thresholds as published."""
+    """The colour ramp 0..W and the depth ramp W..2W, W = `warm_up`, are fractions of the run; thresholds as published.
+
+    Ours, 0 for off: `color_veto` is the Lab distance above which a depth edge is not believed, `depth_veto` the step of disparity (0..255)
+    above which a colour edge is not.
+    """
 
     weights: BoxDepthWeights = BoxDepthWeights()
     box_quality: Literal["iou", "centerness"] = "iou"
@@ -31,6 +35,8 @@ class BoxDepthConfig:
     depth_theta: float = 2.0
     depth_form: Literal["difference", "plane"] = "difference"
     depth_inside_only: bool = False
+    color_veto: float = 0.0
+    depth_veto: float = 0.0
     warm_up: float = 1 / 9
     needs_masks: bool = False
 

@@ -53,7 +53,8 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         )
     for finding in validate_data(train, val, decode=False):
         log.warning("%s", finding)
-    plan = Plan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
+    aspects = tuple(record.size_hw[0] / record.size_hw[1] for record in train.records)
+    plan = Plan(images=len(aspects), batch_size=experiment.batch_size, seed=experiment.seed, aspects=aspects)
     plan.share(0, experiment.workers)
     depth = _depth_setup(experiment.depth, root, train)
     experiment = _with_absolute_paths(experiment)

@@ -1,6 +1,7 @@
 """What boxes and disparity say about masks: the BoxInst terms and the depth terms of arXiv 2403.01214."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,16 @@ from depthbox.ops.depth import pool_known
 from depthbox.ops.masks import dice_loss
 from depthbox.ops.pairwise import OFFSETS, Edges, first_difference, pair, second_difference, weighted_sums
 
-__all__ = ["affinities", "color_edges", "depth_edges", "instance_depth", "projection"]
+__all__ = [
+    "affinities",
+    "color_change",
+    "color_edges",
+    "depth_change",
+    "depth_edges",
+    "instance_depth",
+    "projection",
+    "vetoed",
+]
 
 DILATION = 2
 
@@ -30,9 +40,7 @@ def projection(logits: Tensor, boxes: Tensor) -> Tensor:
 
 def color_edges(views: Views, *, threshold: float) -> Edges:
     """Neighbours whose S_c = exp(-||Lab_i - Lab_j|| / 2) reaches `threshold`, on the plain view pooled 4x4 (BoxInst, eq. 4)."""
-    # The published code truncates the pooled colour to 8 bits before Lab; the golden values hold that.
-    pooled = (F.avg_pool2d(views.weak * 255, MASK_STRIDE) + 1e-3).floor() / 255
-    similar = torch.exp(-0.5 * first_difference(rgb_to_lab(pooled), dilation=DILATION)) >= threshold
+    similar = torch.exp(-0.5 * color_change(views)) >= threshold
     return Edges(forward=similar, backward=similar, valid=_at_masks(views.valid), inside_only=True)
 
 
@@ -42,8 +50,7 @@ def depth_edges(views: Views, *, theta: float, threshold: float, form: str, insi
     `form` "difference" takes |d_i - d_j| (arXiv 2403.01214, depth consistency), "plane" the second difference, which is blind to how steep a plane is.
     Pixels without disparity have no edge.
     """
-    assert views.disparity is not None
-    disparity = pool_known(views.disparity, MASK_STRIDE) * 255
+    disparity = _disparity_255(views)
     known = torch.isfinite(disparity[:, 0]) & _at_masks(views.valid)
     change = (
         first_difference(disparity, dilation=DILATION)
@@ -53,6 +60,26 @@ def depth_edges(views: Views, *, theta: float, threshold: float, form: str, insi
     similar = torch.exp(-change.nan_to_num(nan=torch.inf) / theta) >= threshold
     backward = similar if form == "difference" else _at_partner(similar)
     return Edges(forward=similar, backward=backward, valid=known, inside_only=inside_only)
+
+
+def color_change(views: Views) -> Tensor:
+    """||Lab_i - Lab_j|| to each of the four neighbours: "B 4 h w"."""
+    # The published code truncates the pooled colour to 8 bits before Lab; the golden values hold that.
+    pooled = (F.avg_pool2d(views.weak * 255, MASK_STRIDE) + 1e-3).floor() / 255
+    return first_difference(rgb_to_lab(pooled), dilation=DILATION)
+
+
+def depth_change(views: Views) -> Tensor:
+    """|d_i - d_j| on the 0..255 scale to each of the four neighbours: "B 4 h w"; 0 where either is unknown."""
+    return first_difference(_disparity_255(views), dilation=DILATION).nan_to_num(nan=0.0)
+
+
+def vetoed(edges: Edges, change: Tensor, *, limit: float) -> Edges:
+    """The edges across which `change` (symmetric, "B 4 h w") is at most `limit`: one cue takes back what the other believes to be one thing."""
+    same = change <= limit
+    forward = edges.forward & same
+    backward = forward if edges.backward is edges.forward else edges.backward & same
+    return replace(edges, forward=forward, backward=backward)
 
 
 def affinities(logits: Tensor, image_index: Tensor, boxes: Tensor, sources: Sequence[Edges]) -> list[Tensor]:
@@ -73,6 +100,12 @@ def instance_depth(depth: Tensor, image_index: Tensor, boxes: Tensor, views: Vie
     counted = boxes & torch.isfinite(disparity)
     error = torch.where(counted, depth - disparity.nan_to_num(), 0.0).square()
     return global_mean(error.sum(), counted.sum())
+
+
+def _disparity_255(views: Views) -> Tensor:
+    """Disparity "B 1 h w" at stride 4 on the scale the published thresholds are meant for; NaN where unknown."""
+    assert views.disparity is not None
+    return pool_known(views.disparity, MASK_STRIDE) * 255
 
 
 def _at_masks(valid: Tensor) -> Tensor:
