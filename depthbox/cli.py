@@ -46,6 +46,13 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI""",
         plans=True,
     ),
+    "ablate": Command(
+        says="run the missing cells of an ablation table, then show it",
+        usage="""  depthbox ablate experiments/table_NAME.py [data.root=DIR] [seeds=0,1] [rows=TEXT] [cells=N]
+
+finished cells are lines of experiments/results/*.jsonl and never run again""",
+        plans=True,
+    ),
     "evaluate": Command(
         says="score a trained run on a validation set, beside the floor that any mask must beat",
         usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]
@@ -99,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("depthbox").setLevel(logging.INFO)
     # Before torch is imported: threads that spin at a barrier cost a factor of ten where data workers share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         return importlib.import_module(f"depthbox.commands.{name}").command(arguments)

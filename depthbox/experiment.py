@@ -5,6 +5,7 @@ from typing import Literal
 
 from depthbox.core.config import digest
 from depthbox.data.config import ViewsConfig
+from depthbox.depth.disturb import DisturbConfig
 from depthbox.models.config import InferenceConfig, ModelConfig
 from depthbox.supervision.config import BoxDepthConfig, FullConfig
 
@@ -60,11 +61,15 @@ class MapsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthConfig:
-    """Where disparity comes from: `builtin`, `none`, `maps:DIR` or `hf:NAME_OR_FOLDER`; an empty cache is the user's cache folder."""
+    """Where disparity comes from: `builtin`, `none`, `maps:DIR` or `hf:NAME_OR_FOLDER`; an empty cache is the user's cache folder.
+
+    `disturb` makes it worse on purpose, after the cache, for ablations.
+    """
 
     source: str = "builtin"
     cache: str = ""
     maps: MapsConfig = MapsConfig()
+    disturb: DisturbConfig = DisturbConfig()
     device: str = "cpu"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Instances", "Views"]
+__all__ = ["Batch", "Instances", "TeacherView", "Views"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,16 @@ class Instances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherView:
+    """The plain photo as large as the student may ever see it, with the student's flip."""
+
+    images: Tensor
+    """Float "B 3 H' W'", padded like the other views."""
+    scale_xy: Tensor
+    """Float "B 2": teacher pixels a student pixel, per image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
     """One geometry, two appearances. `weak` is the plain photo, `strong` the same pixels with colour changes."""
 
@@ -33,6 +43,8 @@ class Views:
     """Float "B 1 H W" in [0, 1], NaN where unknown or padded; None where the run has no depth."""
     valid: Tensor
     """Bool "B H W", False on padding."""
+    teacher: TeacherView | None = None
+    """None: a teacher looks at `weak`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-__all__ = ["Schedule", "constant", "cosine", "ramp", "scaled", "warm_up_cosine"]
+__all__ = ["Schedule", "constant", "cosine", "falling", "ramp", "scaled", "warm_up_cosine"]
 
 Schedule = Callable[[int], float]
 
@@ -20,6 +20,11 @@ def ramp(start: float, length: float) -> Schedule:
     [0.0, 0.5, 1.0]
     """
     return lambda step: float(step >= start) if length <= 0 else min(max((step - start) / length, 0.0), 1.0)
+
+
+def falling(length: float) -> Schedule:
+    """Linearly from 1 at step 0 to 0 at `length`."""
+    return lambda step: max(0.0, 1 - step / max(length, 1))
 
 
 def cosine(length: int, *, last: float = 0.0) -> Schedule:

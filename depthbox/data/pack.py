@@ -1,19 +1,20 @@
 """Decoded rows -> one rank's share of one step, as it travels (`pack`), and as the tensors a method works on (`unpack`)."""
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from depthbox.core.batch import Batch, Instances, Views
+from depthbox.core.batch import Batch, Instances, TeacherView, Views
 from depthbox.data.decode import rasterise
-from depthbox.data.geometry import Geometry, draw_geometry
+from depthbox.data.geometry import Geometry, draw_geometry, largest_geometry
 from depthbox.data.schema import ImageRecord
 from depthbox.data.source import DepthOutcome, Packed, Rows, Source
 from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
+from depthbox.depth.disturb import disturb
 
 __all__ = ["pack", "unpack"]
 
@@ -25,13 +26,16 @@ def pack(source: Source, rows: Rows) -> Packed:
     canvas = _canvas(source, step)
     masks = [np.packbits(item.masks, axis=-1) for item in items if item.masks is not None]
     strong = [item.strong for item in items if item.strong is not None]
+    teacher = _teacher_views(source, rows, step)
     disparity = [item.disparity for item in items if item.disparity is not None]
     return Packed(
         step=step,
         weak=_pad([item.weak for item in items], canvas, 0),
         strong=_pad(strong, canvas, 0) if strong else None,
+        teacher=_pad(teacher, _canvas(source, step, largest_geometry), 0) if teacher else None,
         disparity=_pad(disparity, canvas, np.nan) if disparity else None,
         sizes_hw=tuple(item.size_hw for item in items),
+        teacher_sizes_hw=tuple((view.shape[1], view.shape[2]) for view in teacher),
         boxes=tuple(item.boxes for item in items),
         labels=tuple(item.labels for item in items),
         masks=tuple(masks) if source.masks else None,
@@ -44,11 +48,7 @@ def _view(source: Source, rows: Rows, i: int) -> "_Item":
     step, slot = int(rows["step"][i]), int(rows["slot"][i])
     record = source.data.records[int(rows["index"][i])]
     geometry = _geometry(source, record, step, slot)
-    weak = (
-        transform_map(torch.from_numpy(np.array(rows["image"][i])).permute(2, 0, 1).float(), geometry)
-        .round()
-        .to(torch.uint8)
-    )
+    weak = _resized(rows["image"][i], geometry)
     strong = (
         strong_view(weak, source.views, seed=source.plan.seed, step=step, slot=slot).numpy()
         if source.views.jitter
@@ -59,13 +59,30 @@ def _view(source: Source, rows: Rows, i: int) -> "_Item":
     return _Item(
         weak=weak.numpy(),
         strong=strong,
-        disparity=_disparity(rows, i, geometry),
+        disparity=_disparity(source, record, rows, i, geometry),
         size_hw=geometry.size_hw,
         boxes=boxes.numpy(),
         labels=record.labels[kept],
         masks=_masks(source, record, kept, geometry),
         image_id=record.image_id,
     )
+
+
+def _teacher_views(source: Source, rows: Rows, step: int) -> list[np.ndarray]:
+    """The photos at the largest size, once a teacher looks; none where the student's view is that large anyway."""
+    if source.teacher_from is None or step < source.teacher_from or source.views.scale[0] == source.views.scale[1]:
+        return []
+    records = [source.data.records[int(index)] for index in rows["index"]]
+    geometries = [
+        _geometry(source, record, step, int(slot), largest_geometry)
+        for record, slot in zip(records, rows["slot"], strict=True)
+    ]
+    return [_resized(image, g).numpy() for image, g in zip(rows["image"], geometries, strict=True)]
+
+
+def _resized(image: np.ndarray, geometry: Geometry) -> Tensor:
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+    return transform_map(pixels, geometry).round().to(torch.uint8)
 
 
 def _masks(source: Source, record: ImageRecord, kept: np.ndarray, geometry: Geometry) -> np.ndarray | None:
@@ -75,10 +92,12 @@ def _masks(source: Source, record: ImageRecord, kept: np.ndarray, geometry: Geom
     return transform_masks(np.stack(shapes) if shapes else np.zeros((0, 1, 1), bool), geometry).numpy()
 
 
-def _geometry(source: Source, record: ImageRecord, step: int, slot: int) -> Geometry:
+def _geometry(
+    source: Source, record: ImageRecord, step: int, slot: int, draw: Callable[..., Geometry] = draw_geometry
+) -> Geometry:
     """As drawn; a stand-in for an unreadable image is made to fit the canvas that was planned."""
-    geometry = draw_geometry(source.views, record.size_hw, seed=source.plan.seed, step=step, slot=slot)
-    canvas = _canvas(source, step)
+    geometry = draw(source.views, record.size_hw, seed=source.plan.seed, step=step, slot=slot)
+    canvas = _canvas(source, step, draw)
     if geometry.size_hw[0] <= canvas[0] and geometry.size_hw[1] <= canvas[1]:
         return geometry
     factor = min(canvas[0] / geometry.size_hw[0], canvas[1] / geometry.size_hw[1])
@@ -88,10 +107,10 @@ def _geometry(source: Source, record: ImageRecord, step: int, slot: int) -> Geom
     )
 
 
-def _canvas(source: Source, step: int) -> tuple[int, int]:
+def _canvas(source: Source, step: int, draw: Callable[..., Geometry] = draw_geometry) -> tuple[int, int]:
     """The padded size of a step: the largest of the *global* batch, in multiples of 32, so that padding does not depend on the world size."""
     records = [source.data.records[i] for i in source.plan.indices(step)]
-    sizes = [draw_geometry(source.views, r.size_hw, seed=source.plan.seed, step=step, slot=0).size_hw for r in records]
+    sizes = [draw(source.views, r.size_hw, seed=source.plan.seed, step=step, slot=0).size_hw for r in records]
     return -(-max(h for h, _ in sizes) // 32) * 32, -(-max(w for _, w in sizes) // 32) * 32
 
 
@@ -115,8 +134,15 @@ def unpack(packed: Packed) -> Batch:
     for mask, (height, width) in zip(valid, packed.sizes_hw, strict=True):
         mask[:height, :width] = True
     disparity = None if packed.disparity is None else torch.from_numpy(packed.disparity).float()
-    views = Views(weak=weak, strong=strong, disparity=disparity, valid=valid)
+    views = Views(weak=weak, strong=strong, disparity=disparity, valid=valid, teacher=_teacher(packed))
     return Batch(views=views, instances=[_instances(packed, i) for i in range(len(weak))], image_ids=packed.image_ids)
+
+
+def _teacher(packed: Packed) -> TeacherView | None:
+    if packed.teacher is None:
+        return None
+    own, larger = torch.tensor(packed.sizes_hw), torch.tensor(packed.teacher_sizes_hw)
+    return TeacherView(images=torch.from_numpy(packed.teacher).float() / 255, scale_xy=(larger / own).flip(1))
 
 
 def _instances(packed: Packed, i: int) -> Instances:
@@ -130,10 +156,12 @@ def _instances(packed: Packed, i: int) -> Instances:
     )
 
 
-def _disparity(rows: Rows, i: int, geometry: Geometry) -> np.ndarray | None:
+def _disparity(source: Source, record: ImageRecord, rows: Rows, i: int, geometry: Geometry) -> np.ndarray | None:
     if "disparity" not in rows:
         return None
-    values: Tensor = torch.from_numpy(np.array(rows["disparity"][i], dtype=np.float32))[None]
+    given = np.array(rows["disparity"][i], dtype=np.float32)
+    disturbed = disturb(given, source.disturb, seed=source.plan.seed, image_id=record.image_id)
+    values: Tensor = torch.from_numpy(disturbed)[None]
     if not torch.isfinite(values).all():
         return transform_map(values, geometry, mode="nearest-exact").numpy().astype(np.float16)
     return transform_map(values, geometry).numpy().astype(np.float16)

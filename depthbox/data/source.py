@@ -16,6 +16,7 @@ from depthbox.data.decode import BadImage, decode_record
 from depthbox.data.plan import Plan
 from depthbox.data.quarantine import DecodeGuard
 from depthbox.data.schema import CocoData
+from depthbox.depth.disturb import DisturbConfig
 
 __all__ = ["DepthOutcome", "Packed", "Rows", "Source"]
 
@@ -41,8 +42,10 @@ class Packed:
     step: int
     weak: np.ndarray
     strong: np.ndarray | None
+    teacher: np.ndarray | None
     disparity: np.ndarray | None
     sizes_hw: tuple[tuple[int, int], ...]
+    teacher_sizes_hw: tuple[tuple[int, int], ...]
     boxes: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
     masks: tuple[np.ndarray, ...] | None
@@ -63,6 +66,9 @@ class Source:
     views: ViewsConfig
     masks: bool
     guard_folder: str
+    disturb: DisturbConfig = DisturbConfig()
+    teacher_from: int | None = None
+    """The step from which packs carry a larger view for a teacher; None: never."""
 
     def decode(self, steps: Sequence[int], slots: Sequence[int]) -> Rows:
         """Read the images of these (step, slot) pairs at the largest size a view can ask for."""

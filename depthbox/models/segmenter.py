@@ -56,9 +56,6 @@ class Segmenter(nn.Module):
         return features, picked, self.masks(features, picked[-1].image_index, picked[-1].point_index)
 
     def _features(self, images: Tensor) -> Features:
-        if not (self.mixed and images.device.type == "cpu"):
-            # A fifth quicker in float32; bfloat16 on a CPU is quicker the other way.
-            images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             features = self.backbone(images)
             levels = self.pyramid(features[1:])

@@ -1,4 +1,4 @@
-"""Boxes and pseudo depth instead of masks (arXiv 2403.01214), first stage: BoxInst terms plus depth affinity and instance depth."""
+"""Boxes and pseudo depth instead of masks (arXiv 2403.01214): BoxInst terms, depth affinity, instance depth, and self-distillation."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from depthbox.core.batch import Batch, Views
-from depthbox.core.schedule import Schedule, constant, ramp, scaled
+from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
 from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import BoxDepthConfig
+from depthbox.supervision.distillation import Distilled, distil, nothing_distilled
 from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.box_terms import (
     affinities,
@@ -21,52 +22,51 @@ from depthbox.supervision.parts.box_terms import (
     vetoed,
 )
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
+from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, targets_of
+from depthbox.supervision.parts.teacher import Teacher
 
 __all__ = ["BoxDepth"]
 
 
 class BoxDepth:
-    """`Method` without masks. Terms that need disparity exist only where the run has it; `instance_depth` only with the depth-guided head."""
+    """`Method` without masks. Terms that need disparity exist only where the run has it; `instance_depth` only with the depth-guided head;
+    `pseudo_mask` and `mask_affinity` only with a teacher."""
 
-    def __init__(self, config: BoxDepthConfig, *, steps: int, depth: bool, guided: bool) -> None:
-        self.config, self.depth = config, depth
+    def __init__(
+        self, config: BoxDepthConfig, *, steps: int, depth: bool, guided: bool, teacher: Teacher | None = None
+    ) -> None:
+        self.config, self.depth, self.teacher = config, depth, teacher
         self.guided = guided and depth
-        ramp_steps = config.warm_up * steps
-        timed: dict[str, Schedule] = {
-            "color_affinity": ramp(0, ramp_steps),
-            "depth_affinity": ramp(ramp_steps, ramp_steps),
-        }
-        missing = set() if depth else {"depth_affinity"}
-        missing |= set() if self.guided else {"instance_depth"}
-        self.weights: Mapping[str, Schedule] = {
-            name: scaled(timed.get(name, constant(1.0)), getattr(config.weights, name))
-            for name in config.weights.__slots__
-            if name not in missing
-        }
+        self.affine = teacher is not None and config.weights.mask_affinity > 0
+        self.weights = _weights(self, steps)
+        beta = config.distillation.depth_cost if depth else 0.0
+        self.depth_cost = scaled(falling(steps) if config.distillation.depth_cost_falls else constant(1.0), beta)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         edges = self._edges(batch.views)
+        distilled = self._distilled(batch, step)
         found = instance_step(
             student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
         )
-        terms = (
-            found.terms | {"projection": projection(found.masks.logits, found.boxes)} | self._affinities(found, edges)
-        )
+        terms = found.terms | {"projection": projection(found.masks.logits, found.boxes)}
+        terms |= self._affinities(found, edges) | self._distillation(found, distilled)
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(
                 found.masks.depth, found.positives.image_index, found.boxes, batch.views
             )
-        return Losses(terms=terms, figures=_figures(found, edges))
+        return Losses(terms=terms, figures=_figures(found, edges) | (distilled.figures if distilled else {}))
 
     def after_step(self, student: nn.Module, step: int) -> None:
-        """The first stage has no teacher."""
+        if self.teacher is not None:
+            self.teacher.follow(student, step)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        return {}
+        return {} if self.teacher is None else {"teacher": self.teacher}
 
-    def evaluated(self, student: nn.Module) -> nn.Module:
-        return student
+    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
+        """The teacher, once there is one."""
+        return self.teacher.model if self.teacher is not None and self.teacher.active(step) else student
 
     @torch.no_grad()
     def _edges(self, views: Views) -> dict[str, Edges]:
@@ -86,6 +86,46 @@ class BoxDepth:
     def _affinities(self, found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:
         values = affinities(found.masks.logits, found.positives.image_index, found.boxes, list(edges.values()))
         return dict(zip(edges, values, strict=True))
+
+    def _distilled(self, batch: Batch, step: int) -> Distilled | None:
+        if self.teacher is None:
+            return None
+        if not self.teacher.active(step):
+            return nothing_distilled(batch.views, batch.instances)
+        c = self.config
+        return distil(self.teacher, batch, c.distillation, depth_cost=self.depth_cost, theta=c.depth_theta, step=step)
+
+    def _distillation(self, found: InstanceStep, distilled: Distilled | None) -> dict[str, Tensor]:
+        if distilled is None:
+            return {}
+        logits = found.masks.logits
+        targets, confidence = targets_of(found.positives, distilled.pseudo)
+        terms = {"pseudo_mask": pseudo_mask(logits, targets, confidence)}
+        return terms | (
+            {"mask_affinity": mask_affinity(logits, targets, found.boxes, confidence)} if self.affine else {}
+        )
+
+
+def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
+    """A schedule for every term this method has."""
+    config, ramp_steps = method.config, method.config.warm_up * steps
+    timed: dict[str, Schedule] = {
+        "color_affinity": ramp(0, ramp_steps),
+        "depth_affinity": ramp(ramp_steps, ramp_steps),
+    }
+    if method.teacher is not None and config.distillation.matching == "greedy":
+        timed |= {name: ramp(method.teacher.start, ramp_steps) for name in ("pseudo_mask", "mask_affinity")}
+    has = {
+        "depth_affinity": method.depth,
+        "instance_depth": method.guided,
+        "pseudo_mask": method.teacher is not None,
+        "mask_affinity": method.affine,
+    }
+    return {
+        name: scaled(timed.get(name, constant(1.0)), getattr(config.weights, name))
+        for name in config.weights.__slots__
+        if has.get(name, True)
+    }
 
 
 def _figures(found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:

@@ -1,20 +1,32 @@
 """A method's configuration -> the method."""
 
+from torch import nn
+
 from depthbox.core.errors import UsageError
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.config import BoxDepthConfig, FullConfig
 from depthbox.supervision.full import Full
 from depthbox.supervision.method import Method
+from depthbox.supervision.parts.teacher import Teacher
 
-__all__ = ["build_method"]
+__all__ = ["build_method", "check_method"]
 
 
-def build_method(config: BoxDepthConfig | FullConfig, *, steps: int, depth: bool, mask_head: str) -> Method:
-    """The method for a run of `steps` steps, with or without disparity. A setting that cannot have an effect raises `UsageError`."""
-    if isinstance(config, FullConfig):
-        return Full(config)
-    if mask_head == "depth_guided" and not depth:
+def check_method(config: BoxDepthConfig | FullConfig, *, depth: bool, mask_head: str) -> None:
+    """Raises `UsageError` for a setting that cannot have an effect."""
+    if isinstance(config, BoxDepthConfig) and mask_head == "depth_guided" and not depth:
         raise UsageError(
             "model.mask_head=depth_guided learns from disparity; set depth.source or model.mask_head=condinst"
         )
-    return BoxDepth(config, steps=steps, depth=depth, guided=mask_head == "depth_guided")
+
+
+def build_method(
+    config: BoxDepthConfig | FullConfig, student: nn.Module, *, steps: int, depth: bool, mask_head: str
+) -> Method:
+    """The method for a run of `steps` steps, with or without disparity; a teacher starts as a copy of `student`."""
+    check_method(config, depth=depth, mask_head=mask_head)
+    if isinstance(config, FullConfig):
+        return Full(config)
+    start = config.teacher_from(steps)
+    teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
+    return BoxDepth(config, steps=steps, depth=depth, guided=mask_head == "depth_guided", teacher=teacher)

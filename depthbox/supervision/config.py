@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BoxDepthConfig", "BoxDepthWeights", "FullConfig", "FullWeights"]
+__all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfig", "FullWeights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,29 @@ class BoxDepthWeights:
     color_affinity: float = 1.0
     depth_affinity: float = 1.0
     instance_depth: float = 1.0
+    pseudo_mask: float = 1.0
+    mask_affinity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig:
+    """From the fraction `start` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step, makes pseudo masks.
+
+    `matching` depth_aware maximises `box_cost` gIoU + beta S_dmatch + (1 - box_cost - beta) score and keeps what is above `threshold`; beta is
+    `depth_cost`, falling linearly to 0 over the run where `depth_cost_falls`, and `form` is that of S_dmatch. The published code of form B took
+    beta = 1 - alpha. `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by how sure it is, `binary` cuts it at 0.5 (both BoxTeacher).
+    """
+
+    start: float = 2 / 3
+    keep: float = 0.999
+    matching: Literal["depth_aware", "greedy"] = "depth_aware"
+    box_cost: float = 0.1
+    depth_cost: float = 0.3
+    depth_cost_falls: bool = True
+    form: Literal["A", "B"] = "B"
+    threshold: float = 0.5
+    confidence: bool = False
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +61,13 @@ class BoxDepthConfig:
     color_veto: float = 0.0
     depth_veto: float = 0.0
     warm_up: float = 1 / 9
+    distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
+
+    def teacher_from(self, steps: int) -> int | None:
+        """The first step with a teacher; None where the run has none."""
+        start = round(self.distillation.start * steps)
+        return start if start < steps else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +87,6 @@ class FullConfig:
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
     needs_masks: bool = True
+
+    def teacher_from(self, steps: int) -> None:
+        """The twin has no teacher."""

@@ -33,8 +33,8 @@ class Method(Protocol):
         """What must be checkpointed beside the student, by name (a teacher); empty for most."""
         ...
 
-    def evaluated(self, student: nn.Module) -> nn.Module:
-        """The network whose predictions count: the student, or its teacher."""
+    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
+        """The network whose predictions count after `step` steps: the student, or its teacher."""
         ...
 
 

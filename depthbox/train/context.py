@@ -10,6 +10,7 @@ from depthbox.tracking import Tracker
 from depthbox.train.job import Job
 from depthbox.train.progress import Progress
 from depthbox.train.state import TrainState
+from depthbox.train.watch import CollapseWatch
 
 __all__ = ["RunContext"]
 
@@ -22,11 +23,13 @@ class RunContext:
     tracker: Tracker | None
     progress: Progress
     report: Callable[[Mapping[str, float]], None]
+    watch: CollapseWatch
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         if self.tracker is not None:
             self.tracker.metrics(metrics, step=step)
         self.progress.show(metrics, step=step)
+        self.watch.look(metrics, step=step)
 
     def stop_requested(self) -> bool:
         """Rank 0 looks, all ranks agree: they must leave at the same step."""
@@ -44,7 +47,7 @@ class RunContext:
         self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
 
     def job_model(self, state: TrainState):
-        return state.method.evaluated(state.model)
+        return state.method.evaluated(state.model, state.step)
 
     def before_checkpoint(self) -> None:
         """What is logged must be in the store before a checkpoint that would not log it again."""

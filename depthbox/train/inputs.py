@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data.cityscapes import read_cityscapes
 from depthbox.data.coco import read_coco
 from depthbox.data.schema import CocoData
 from depthbox.experiment import SplitConfig
@@ -20,12 +21,13 @@ def data_root(root: str) -> Path:
 
 
 def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> CocoData:
-    """The annotations of `data.train` or `data.val` (`name`). Raises `UsageError` where a path is not given."""
+    """The annotations of `data.train` or `data.val` (`name`): a COCO JSON, or a folder of Cityscapes' maps. Raises `UsageError` where a path is missing."""
     if not split.annotations or not split.images:
         raise UsageError(
-            f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON) are needed; paths below data.root={root}"
+            f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON, or a folder such as gtFine/train) are needed; paths below data.root={root}"
         )
-    return read_coco(root / split.annotations, images=root / split.images, masks=masks)
+    read = read_cityscapes if (root / split.annotations).is_dir() else read_coco
+    return read(root / split.annotations, images=root / split.images, masks=masks)
 
 
 def depth_spec(source: str, root: Path) -> str:

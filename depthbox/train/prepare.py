@@ -16,7 +16,7 @@ from depthbox.depth.cache import default_cache_folder
 from depthbox.depth.estimator import build_estimator
 from depthbox.depth.maps import MapsDepth
 from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
-from depthbox.supervision.build import build_method
+from depthbox.supervision.build import check_method
 from depthbox.tracking import redacted
 from depthbox.train.inputs import data_root, depth_spec, read_split
 from depthbox.train.job import Job
@@ -61,7 +61,13 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     _check_model(experiment, classes=len(train.class_names), depth=depth is not None)
     out = Path(experiment.out).absolute()
     source = Source(
-        data=train, plan=plan, views=experiment.data.views, masks=needs_masks, guard_folder=str(out / "decoding")
+        disturb=experiment.depth.disturb,
+        teacher_from=experiment.method.teacher_from(experiment.schedule.steps),
+        data=train,
+        plan=plan,
+        views=experiment.data.views,
+        masks=needs_masks,
+        guard_folder=str(out / "decoding"),
     )
     return Job(experiment=experiment, source=source, val=val, depth=depth, out=out, run_id=run_id)
 
@@ -131,5 +137,5 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
 
 def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
-    build_method(experiment.method, steps=experiment.schedule.steps, depth=depth, mask_head=experiment.model.mask_head)
+    check_method(experiment.method, depth=depth, mask_head=experiment.model.mask_head)
     initial_model(experiment, classes=classes)

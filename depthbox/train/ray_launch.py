@@ -29,7 +29,7 @@ __all__ = ["cluster_of", "launch_on_ray", "start_ray"]
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
 
-WORKER_ENV = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+WORKER_ENV = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300000"}
 """Threads that spin at a barrier cost a factor of ten where data workers share the cores."""
 
 

@@ -58,6 +58,7 @@ def make_state(job: Job) -> TrainState:
     model.mixed = mixed_precision(experiment, device)
     method = build_method(
         experiment.method,
+        model,
         steps=experiment.schedule.steps,
         depth=job.depth is not None,
         mask_head=experiment.model.mask_head,

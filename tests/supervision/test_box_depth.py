@@ -142,12 +142,12 @@ def test_a_weight_meets_its_loss_and_no_other():
 
 
 def test_a_method_is_built_from_its_configuration():
-    assert isinstance(build_method(FullConfig(), steps=9, depth=False, mask_head="depth_guided"), Full)
-    assert set(build_method(BoxDepthConfig(), steps=9, depth=True, mask_head="condinst").weights) == GUIDED - {
-        "instance_depth"
-    }
+    assert isinstance(build_method(FullConfig(), small_network(), steps=9, depth=False, mask_head="depth_guided"), Full)
+    assert set(
+        build_method(BoxDepthConfig(), small_network(), steps=9, depth=True, mask_head="condinst").weights
+    ) == GUIDED - {"instance_depth"} | {"pseudo_mask"}
     with pytest.raises(UsageError, match=r"model\.mask_head=depth_guided learns from disparity"):
-        build_method(BoxDepthConfig(), steps=9, depth=False, mask_head="depth_guided")
+        build_method(BoxDepthConfig(), small_network(), steps=9, depth=False, mask_head="depth_guided")
 
 
 def test_detection_terms_by_hand():
@@ -193,7 +193,9 @@ def half(number: int | None) -> tuple[dict[str, float], torch.Tensor]:
     """Mean over workers of each term and of a gradient, from image `number` of the batch (None: from both)."""
     model, batch = small_network(), small_batch()
     if number is not None:
-        views = {name: getattr(batch.views, name)[number : number + 1] for name in batch.views.__slots__}
+        views = {
+            name: getattr(batch.views, name)[number : number + 1] for name in ("weak", "strong", "disparity", "valid")
+        }
         batch = replace(batch, views=replace(batch.views, **views), instances=batch.instances[number : number + 1])
     method = method_of()
     terms = method.losses(model, batch, 0).terms

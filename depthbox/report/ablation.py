@@ -1,0 +1,112 @@
+"""An ablation table: rows x seeds of experiments, finished cells kept as lines of JSON, so that a table resumes anywhere and tables share rows."""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from depthbox.core.config import vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.experiment import PLACES, Experiment, name_of
+
+__all__ = ["Ablation", "Cell", "Finished", "finished_cells", "keep", "summary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """`rows` name what each changes of `base`; every row runs with every seed. The first row is what the others are compared with."""
+
+    base: Experiment
+    rows: Mapping[str, Mapping[str, object]]
+    seeds: Sequence[int] = (0, 1, 2)
+    metrics: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
+
+    def cells(self) -> Iterator["Cell"]:
+        """Seed by seed, so that a table cut short has every row."""
+        for seed in self.seeds:
+            for row, changes in self.rows.items():
+                yield Cell(row=row, seed=seed, experiment=replace(vary(self.base, changes), seed=seed))
+
+    def placed(self, words: Mapping[str, object]) -> "Ablation":
+        """The same table at another place. Raises `UsageError` for a setting that would change what is measured, except the data's root."""
+        allowed = (*PLACES, "data.root")
+        for path in words:
+            if not any(path == place or path.startswith(place + ".") for place in allowed):
+                raise UsageError(
+                    f"{path} would change the table; allowed here are {', '.join(allowed)}, seeds=, rows= and cells="
+                )
+        return replace(self, base=vary(self.base, words))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    row: str
+    seed: int
+    experiment: Experiment
+
+    @property
+    def digest(self) -> str:
+        """Names the cell on every machine: where the data lies does not count."""
+        return name_of(replace(self.experiment, data=replace(self.experiment.data, root="")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One finished cell: its scores, and what they cost on what."""
+
+    digest: str
+    row: str
+    seed: int
+    scores: Mapping[str, float]
+    seconds: float
+    machine: str
+    commit: str
+    run_id: str = ""
+
+
+def finished_cells(folder: Path) -> dict[str, Finished]:
+    """Every cell that any table of `folder` has finished, by digest. Raises `InputError` for a line that is none."""
+    found: dict[str, Finished] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            try:
+                cell = Finished(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise InputError(
+                    file, f"line {number}", f"is no finished cell ({error})", "delete the line; its cell runs again"
+                ) from None
+            found[cell.digest] = cell
+    return found
+
+
+def keep(cell: Finished, file: Path) -> None:
+    """Append one line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as lines:
+        lines.write(json.dumps({name: getattr(cell, name) for name in cell.__slots__}) + "\n")
+
+
+def summary(table: Ablation, finished: Mapping[str, Finished]) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows: seeds done, then mean and standard deviation of each metric over them ("-" for what is not there), minutes a cell."""
+    columns = ["row", "seeds", *table.metrics, "minutes"]
+    by_row: dict[str, list[Finished]] = {row: [] for row in table.rows}
+    for cell in table.cells():
+        if cell.digest in finished:
+            by_row[cell.row].append(finished[cell.digest])
+    return columns, [
+        [row, len(cells), *(_spread([c.scores.get(m) for c in cells]) for m in table.metrics), _minutes(cells)]
+        for row, cells in by_row.items()
+    ]
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "-"
+    mean = f"{statistics.fmean(known):.3f}"
+    return mean if len(known) < 2 else f"{mean} ± {statistics.stdev(known):.3f}"
+
+
+def _minutes(cells: Sequence[Finished]) -> str:
+    return f"{statistics.fmean(c.seconds for c in cells) / 60:.1f}" if cells else "-"

@@ -1,0 +1,223 @@
+"""The teacher and its pseudo masks inside box_depth: when they start, what they teach, and that one poor image does not silence the others."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_batches import OBJECTS, small_batch, small_network
+
+from depthbox.core.batch import TeacherView
+from depthbox.models.predict import ImagePredictions
+from depthbox.ops.masks import box_masks
+from depthbox.ops.pairwise import pairwise_nll
+from depthbox.supervision import distillation
+from depthbox.supervision.box_depth import BoxDepth
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, DistillationConfig
+from depthbox.supervision.distillation import distil
+from depthbox.supervision.method import weigh
+from depthbox.supervision.parts.assignment import Positives
+from depthbox.supervision.parts.pseudo_masks import (
+    PseudoMasks,
+    mask_affinity,
+    mask_confidence,
+    pseudo_mask,
+    targets_of,
+)
+from depthbox.supervision.parts.teacher import Teacher
+
+START, STEPS = 4, 9
+FIGURES = {"distillation/kept_an_image", "distillation/kept_share", "distillation/depth_agreement"}
+
+
+def method_with_teacher(student, *, depth: bool = True, weights: BoxDepthWeights | None = None, **settings) -> BoxDepth:
+    config = BoxDepthConfig(
+        weights=weights or BoxDepthWeights(), distillation=DistillationConfig(**({"threshold": 0.0} | settings))
+    )
+    return BoxDepth(config, steps=STEPS, depth=depth, guided=depth, teacher=Teacher(student, start=START, keep=0.999))
+
+
+def confident_network():
+    """A network that does detect something in a few noisy pixels."""
+    student = small_network()
+    torch.nn.init.constant_(student.detector.classify.bias, 1.0)
+    return student
+
+
+def test_the_teacher_starts_as_the_student_and_then_averages_buffers_too():
+    student = small_network()
+    student.register_buffer("seen", torch.zeros(2))
+    teacher = Teacher(student, start=2, keep=0.9)
+    for step in range(6):
+        with torch.no_grad():
+            for tensor in student.state_dict().values():
+                tensor.fill_(float(step))
+        teacher.follow(student, step)
+        expected = {0: 0, 1: 1, 2: 1.5, 3: 2, 4: 2.5, 5: 3}[step]
+        if step >= 1:
+            assert {round(t.float().mean().item(), 4) for t in teacher.model.state_dict().values()} == {expected}
+    assert (teacher.active(1), teacher.active(2)) == (False, True)
+    assert not any(p.requires_grad for p in teacher.parameters()) and not teacher.train().training
+
+
+def test_the_average_keeps_at_most_the_stated_share():
+    student = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(student.weight)
+    teacher = Teacher(student, start=0, keep=0.5)
+    teacher.follow(student, 0)
+    torch.nn.init.ones_(student.weight)
+    values = []
+    for step in range(20, 23):
+        teacher.follow(student, step)
+        values.append(teacher.model.weight.item())
+    assert values == [0.5, 0.75, 0.875]
+
+
+def test_the_copy_does_not_run_on_the_students_weights():
+    student = small_network().eval()
+    teacher, images = Teacher(student, start=0, keep=0.9), small_batch().views.weak
+    before = teacher.model(images).mask_features
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.mul_(1.5)
+    assert torch.equal(teacher.model(images).mask_features, before)
+
+
+def test_before_its_start_the_teacher_says_nothing_and_after_it_teaches():
+    student = confident_network()
+    method = method_with_teacher(student)
+    early, late = (method.losses(student, small_batch(), step) for step in (START - 1, START))
+    assert early.terms["pseudo_mask"] == 0 and early.terms["pseudo_mask"].requires_grad
+    assert late.terms["pseudo_mask"] > 0 and set(late.figures) >= FIGURES
+    assert set(late.terms) == set(method.weights)
+    weigh(late.terms, method.weights, START).backward()
+    assert student.controller.conv.weight.grad.any()
+    assert method.evaluated(student, START - 1) is student
+    assert method.evaluated(student, START) is method.modules()["teacher"].model
+
+
+@pytest.mark.parametrize("matching", ["depth_aware", "greedy"])
+@pytest.mark.parametrize("depth", [True, False])
+def test_every_switch_gives_finite_terms(matching, depth):
+    student = small_network("depth_guided" if depth else "condinst")
+    torch.nn.init.constant_(student.detector.classify.bias, 1.0)
+    weights = BoxDepthWeights(mask_affinity=0.1)
+    method = method_with_teacher(
+        student, depth=depth, weights=weights, matching=matching, confidence=True, binary=True, form="A"
+    )
+    losses = method.losses(student, small_batch([OBJECTS[0], (), OBJECTS[1]], depth=depth), STEPS - 1)
+    assert {"pseudo_mask", "mask_affinity"} <= set(losses.terms) == set(method.weights)
+    assert all(torch.isfinite(term) for term in losses.terms.values())
+
+
+def test_the_depth_cost_falls_over_the_run_and_is_nothing_without_depth():
+    student = small_network()
+    assert [round(method_with_teacher(student).depth_cost(s), 3) for s in (0, 3, 9)] == [0.3, 0.2, 0.0]
+    assert method_with_teacher(student, depth=False).depth_cost(0) == 0
+    assert method_with_teacher(student, depth_cost_falls=False).depth_cost(9) == 0.3
+
+
+def test_an_image_without_detections_does_not_end_the_batch(monkeypatch):
+    """References stop at the first image with fewer detections than boxes, index pseudo masks by image, and use two images only."""
+    batch = small_batch([OBJECTS[0], OBJECTS[1], OBJECTS[0], OBJECTS[1]])
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    boxes = [objects.boxes_xyxy for objects in batch.instances]
+    detected = [boxes[0][:0], boxes[1], boxes[2][[2, 0]], boxes[3]]
+    masks = [box_masks(b, (64, 96), 4).float() for b in detected]
+    predictions = [
+        ImagePredictions(
+            boxes_xyxy=b, scores=torch.full((len(b),), 0.9), labels=torch.zeros(len(b), dtype=torch.long), masks=m
+        )
+        for b, m in zip(detected, masks, strict=True)
+    ]
+    monkeypatch.setattr(distillation, "predict", lambda *_: predictions)
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
+    assert [p.confidence.tolist() for p in found.pseudo] == [[0, 0, 0], [1], [1, 0, 1], [1]]
+    assert torch.equal(found.pseudo[2].masks[0], masks[2][1]) and torch.equal(found.pseudo[2].masks[2], masks[2][0])
+    assert found.figures["distillation/kept_an_image"] == 1.0
+    assert found.figures["distillation/kept_share"] == 0.5
+
+
+def test_a_larger_view_comes_back_to_the_students_cells(monkeypatch):
+    """A disc seen at one and a half times the size lands where the student has it."""
+    batch, scale = small_batch([OBJECTS[1]]), torch.tensor([[1.5, 1.5]])
+    view = TeacherView(images=torch.zeros(1, 3, 96, 160), scale_xy=scale)
+    batch = replace(batch, views=replace(batch.views, teacher=view))
+
+    def disc(size_hw, factor):
+        ys, xs = (torch.arange(n) * 4 + 2.5 for n in (size_hw[0] // 4, size_hw[1] // 4))
+        distance = ((ys[:, None] / factor - 26) ** 2 + (xs[None] / factor - 50) ** 2).sqrt()
+        return (12 - distance).clamp(0, 1)[None]
+
+    predicted = ImagePredictions(
+        boxes_xyxy=batch.instances[0].boxes_xyxy * 1.5,
+        scores=torch.ones(1),
+        labels=torch.zeros(1, dtype=torch.long),
+        masks=disc((96, 160), 1.5),
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_: [predicted])
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
+    mine, wanted = found.pseudo[0].masks[0] > 0.5, disc((64, 96), 1.0)[0] > 0.5
+    assert (mine & wanted).sum() / (mine | wanted).sum() > 0.9
+    assert found.pseudo[0].masks.shape == (1, 16, 24)
+
+
+def test_a_positive_learns_from_the_mask_of_its_own_box():
+    pseudo = [
+        PseudoMasks(
+            masks=torch.full((2, 2, 2), 0.25) * torch.tensor([1, 2])[:, None, None], confidence=torch.tensor([1.0, 0.0])
+        ),
+        PseudoMasks(masks=torch.zeros(0, 2, 2), confidence=torch.zeros(0)),
+        PseudoMasks(masks=torch.full((1, 2, 2), 0.75), confidence=torch.tensor([0.5])),
+    ]
+    index = torch.tensor
+    positives = Positives(
+        image_index=index([0, 0, 2]), point_index=index([0, 0, 0]), object_index=index([1, 0, 0]),
+        boxes_xyxy=torch.zeros(3, 4), labels=index([0, 0, 0]),
+    )  # fmt: skip
+    masks, confidence = targets_of(positives, pseudo)
+    assert masks[:, 0, 0].tolist() == [0.5, 0.25, 0.75] and confidence.tolist() == [0.0, 1.0, 0.5]
+
+
+def test_pseudo_mask_is_the_mean_dice_of_the_kept():
+    logits, targets = torch.randn(3, 4, 5), torch.rand(3, 4, 5)
+    x = logits.sigmoid()
+    dice = [1 - 2 * (a * t).sum() / ((a**2).sum() + (t**2).sum() + 1e-5) for a, t in zip(x, targets, strict=True)]
+    found = pseudo_mask(logits, targets, torch.tensor([1.0, 0.0, 0.5]))
+    assert found.item() == pytest.approx(float(dice[0] + 0.5 * dice[2]) / 2, rel=1e-5)
+    assert pseudo_mask(logits, targets, torch.zeros(3)) == 0
+
+
+def test_mask_confidence_by_hand():
+    masks = torch.tensor([[[0.9, 0.7], [0.4, 0.1]], [[0.1, 0.1], [0.1, 0.1]]])
+    found = mask_confidence(masks, torch.tensor([0.81, 0.5]))
+    assert found.tolist() == pytest.approx([(0.9 * 0.8) ** 0.5, 0.0])
+
+
+def test_mask_affinity_by_the_eight_neighbours():
+    rng = torch.Generator().manual_seed(2)
+    logits, targets = torch.randn(2, 7, 6, generator=rng), (torch.rand(2, 7, 6, generator=rng) > 0.5).float()
+    boxes = torch.zeros(2, 7, 6, dtype=torch.bool)
+    boxes[0, 1:5, 1:6], boxes[1, 2:7, 0:4] = True, True
+    smooth = torch.stack([(t + _mean3(t)) / 2 for t in targets])
+    expected = 0.0
+    for n, c in ((0, 1.0), (1, 0.4)):
+        total = count = 0.0
+        for y, x in boxes[n].nonzero().tolist():
+            for dy, dx in ((a, b) for a in (-2, 0, 2) for b in (-2, 0, 2) if a or b):
+                if not (0 <= y + dy < 7 and 0 <= x + dx < 6):
+                    continue
+                a, b = smooth[n, y, x], smooth[n, y + dy, x + dx]
+                if a * b + (1 - a) * (1 - b) >= 0.5:
+                    total += float(pairwise_nll(logits[n, y, x], logits[n, y + dy, x + dx]))
+                    count += 1
+        expected += c * total / max(count, 1) / 2
+    assert mask_affinity(logits, targets, boxes, torch.tensor([1.0, 0.4])).item() == pytest.approx(expected, rel=1e-4)
+
+
+def _mean3(values):
+    out = torch.zeros_like(values)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            out[y, x] = values[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].mean()
+    return out
