@@ -20,7 +20,8 @@ WINDOW_STEPS = 8
 class Plan:
     """`images` images shuffled anew each pass, `batch_size` of them a step, over all ranks.
 
-    `aspects` (height / width an image; none: all alike) sorts the batches of one window of the shuffled sequence by shape; then their order is drawn.
+    `aspects` (height / width an image; none: all alike) puts photos of like shape into one step: within every WINDOW_STEPS batches of a shuffled pass
+    they are sorted, cut, and the batches shuffled again.
     """
 
     images: int
@@ -29,22 +30,9 @@ class Plan:
     aspects: tuple[float, ...] = ()
 
     def indices(self, step: int) -> np.ndarray:
-        """Image indices of a step's slots: int64 (batch_size,). Every image once a pass, but for the window in which one pass ends and the next begins."""
-        window, place = divmod(step, WINDOW_STEPS)
-        return self._batches(window)[place]
-
-    def _batches(self, window: int) -> np.ndarray:
-        """The steps of a window: int64 (WINDOW_STEPS, batch_size)."""
-        size = WINDOW_STEPS * self.batch_size
-        images = np.array(
-            [self._order(p // self.images)[p % self.images] for p in range(window * size, (window + 1) * size)]
-        )
-        if not self.aspects:
-            return images.reshape(WINDOW_STEPS, self.batch_size)
-        batches = images[np.argsort(np.array(self.aspects)[images], kind="stable")].reshape(
-            WINDOW_STEPS, self.batch_size
-        )
-        return batches[generator("batches", self.seed, window).permutation(WINDOW_STEPS)]
+        """Image indices of a step's slots: int64 (batch_size,). Every image once a pass; a step may span two passes."""
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        return np.array([self._order(int(p) // self.images)[p % self.images] for p in places], dtype=np.int64)
 
     def share(self, rank: int, world_size: int) -> range:
         """The slots of a rank."""
@@ -60,12 +48,29 @@ class Plan:
         return (index + attempt) % self.images
 
     def _order(self, epoch: int) -> np.ndarray:
-        key = (self.images, self.seed, epoch)
+        # By identity: the entry keeps `aspects` alive, and to hash a number an image at every look-up would cost more than the image.
+        key = (self.images, self.batch_size, self.seed, epoch, id(self.aspects))
         if key not in _orders:
             while len(_orders) > 8:
                 _orders.pop(next(iter(_orders)))
-            _orders[key] = generator("order", self.seed, epoch).permutation(self.images)
-        return _orders[key]
+            shuffled = generator("order", self.seed, epoch).permutation(self.images)
+            _orders[key] = self._by_shape(shuffled, epoch) if self.aspects else shuffled, self.aspects
+        return _orders[key][0]
+
+    def _by_shape(self, shuffled: np.ndarray, epoch: int) -> np.ndarray:
+        """The pass with like shapes together, cut where steps begin; the images that complete the last pass's step come first, as shuffled."""
+        first, aspects = -epoch * self.images % self.batch_size, np.array(self.aspects)
+        parts = [shuffled[:first]]
+        for start in range(first, self.images, WINDOW_STEPS * self.batch_size):
+            window = shuffled[start : start + WINDOW_STEPS * self.batch_size]
+            window = window[np.argsort(aspects[window], kind="stable")]
+            whole = len(window) // self.batch_size
+            order = generator("batches", self.seed, epoch, start).permutation(whole)
+            parts += [
+                window[: whole * self.batch_size].reshape(whole, self.batch_size)[order].ravel(),
+                window[whole * self.batch_size :],
+            ]
+        return np.concatenate(parts)
 
 
-_orders: dict[tuple[int, int, int], np.ndarray] = {}
+_orders: dict[tuple[int, ...], tuple[np.ndarray, tuple[float, ...]]] = {}

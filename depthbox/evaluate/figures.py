@@ -39,6 +39,8 @@ class Row:
     """Gives `boxes`, and `truth` where its objects have masks."""
     disparity: np.ndarray | None = None
     """Float (h, w) in [0, 1], 1 nearest, NaN unknown, at any size with the aspect of the image."""
+    depth_edges: np.ndarray | None = None
+    """Float (h, w): the share of a pixel's neighbours that depth believes to be one thing with it; dark is where masks should end."""
     prediction: Detections | None = None
     """Masks, or boxes where it has none, in pixels of an image of `truth.size_hw` (of the photo, without `truth`)."""
 
@@ -113,6 +115,13 @@ def _disparity(row: Row, min_score: float, panel_height: int, by_class: bool) ->
     return Image.fromarray(disparity_colours(row.disparity)).resize(size, Image.Resampling.BILINEAR)
 
 
+def _depth_edges(row: Row, min_score: float, panel_height: int, by_class: bool) -> Image.Image | None:
+    if row.depth_edges is None:
+        return None
+    grey = Image.fromarray((row.depth_edges.clip(0, 1) * 255).round().astype(np.uint8)).convert("RGB")
+    return grey.resize(_photo(row, min_score, panel_height, by_class).size, Image.Resampling.BILINEAR)
+
+
 def _prediction(row: Row, min_score: float, panel_height: int, by_class: bool) -> Image.Image | None:
     found = row.prediction
     if found is None:
@@ -140,6 +149,7 @@ _COLUMNS: dict[str, Callable[[Row, float, int, bool], Image.Image | None]] = {
     "photo": _photo,
     "boxes": _boxes,
     "disparity": _disparity,
+    "depth edges": _depth_edges,
     "prediction": _prediction,
     "truth": _truth,
 }

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from depthbox.data.decode import BadImage, read_image
+from depthbox.data.geometry import target_size
 from depthbox.data.schema import Detections, ImageRecord
 from depthbox.evaluate.figures import Row, image_grid
+from depthbox.supervision.config import BoxDepthConfig
 from depthbox.train.job import Job
 
 __all__ = ["picture_of_run", "read_detections"]
@@ -53,7 +55,9 @@ def _row(job: Job, record: ImageRecord, found: Detections | None) -> Row | None:
         photo = read_image(record.path, short_side=None, max_side=None, expect_hw=record.size_hw).image
     except BadImage:
         return None
-    return Row(photo=photo, truth=record, disparity=_disparity(job, photo, record), prediction=found)
+    disparity = _disparity(job, photo, record)
+    edges = None if disparity is None else _active_edges(job, disparity)
+    return Row(photo=photo, truth=record, disparity=disparity, depth_edges=edges, prediction=found)
 
 
 def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray | None:
@@ -65,3 +69,34 @@ def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray |
     estimator = build_estimator(job.depth.spec, device="cpu")
     assert estimator is not None
     return estimator.disparity([photo], [record.path])[0]
+
+
+def _active_edges(job: Job, disparity: np.ndarray) -> np.ndarray | None:
+    """The share of active depth edges a pixel at stride 4, at the size the student sees ."""
+    import torch
+    import torch.nn.functional as F
+
+    from depthbox.core.batch import Views
+    from depthbox.core.shapes import MASK_STRIDE
+    from depthbox.supervision.parts.box_terms import depth_edges
+
+    config, views = job.experiment.method, job.experiment.data.views
+    if not isinstance(config, BoxDepthConfig):
+        return None
+    height, width = target_size(
+        (disparity.shape[0], disparity.shape[1]), short_side=views.short_side, max_side=views.max_side
+    )
+    size = (height // MASK_STRIDE * MASK_STRIDE, width // MASK_STRIDE * MASK_STRIDE)
+    values = F.interpolate(
+        torch.from_numpy(disparity).float()[None, None], size=size, mode="bilinear", align_corners=False
+    )
+    blank = torch.zeros(1, 3, *size)
+    seen = Views(weak=blank, strong=blank, disparity=values, valid=torch.ones(1, *size, dtype=torch.bool))
+    edges = depth_edges(
+        seen,
+        theta=config.depth_theta,
+        threshold=config.depth_threshold,
+        form=config.depth_form,
+        inside_only=config.depth_inside_only,
+    )
+    return edges.forward[0].float().mean(0).numpy()

@@ -287,3 +287,26 @@ def test_penn_fudan_boxes_are_the_same_with_and_without_masks_in_the_file(shared
     )
     assert_same(tuple(with_masks), tuple(without))
     assert sum(len(b) for p in with_masks for b in p.boxes) >= 4
+
+
+def test_a_teacher_sees_the_same_photos_larger_once_it_looks(tmp_path):
+    source = replace(source_of(write_photos(tmp_path)), teacher_from=2)
+    assert pack(source, 1, range(4)).teacher is None and unpack(pack(source, 1, range(4))).views.teacher is None
+    packed = pack(source, 2, range(4))
+    seen = unpack(packed).views.teacher
+    assert {min(size) for size in packed.teacher_sizes_hw} <= set(range(40, 59)), (
+        "short side 48 times 1.2, or less for a long photo"
+    )
+    for i, ((height, width), (high, wide)) in enumerate(zip(packed.sizes_hw, packed.teacher_sizes_hw, strict=True)):
+        assert (high, wide) >= (height, width)
+        assert seen.scale_xy[i].tolist() == pytest.approx([wide / width, high / height])
+        larger = seen.images[i : i + 1, :, :high, :wide]
+        shrunk = torch.nn.functional.interpolate(larger, size=(height, width), mode="bilinear", antialias=True)[0]
+        assert (shrunk - torch.from_numpy(packed.weak[i, :, :height, :width]) / 255).abs().mean() < 0.03, (
+            "the same flip"
+        )
+
+
+def test_a_teacher_needs_no_view_of_its_own_where_the_size_is_fixed(tmp_path):
+    views = replace(VIEWS, scale=(1.0, 1.0))
+    assert pack(replace(source_of(write_photos(tmp_path), views=views), teacher_from=0), 5, range(4)).teacher is None

@@ -56,6 +56,15 @@ def _panel(picture, index):
     return np.asarray(picture)[26 : 26 + 192, 6 + index * (width + 6) : 6 + index * (width + 6) + width]
 
 
+def test_active_edges_have_a_panel_of_their_own(tmp_path):
+    edges = np.zeros((24, 32), np.float32)
+    edges[:, 16:] = 1
+    picture = Image.open(image_grid([Row(photo=_photo(), depth_edges=edges)], tmp_path / "edges.png"))
+    assert _columns(picture) == 2
+    panel = _panel(picture, 1)
+    assert (panel[:, :100] == 0).all() and (panel[:, 160:] == 255).all()
+
+
 def test_columns_of_a_full_row_and_their_colours(tmp_path):
     row = Row(photo=_photo(), truth=_truth(), disparity=np.zeros((24, 32), np.float32), prediction=_prediction())
     path = image_grid([row], tmp_path / "deep" / "grid.png", class_names=("cat", "dog"))
