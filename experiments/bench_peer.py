@@ -34,7 +34,7 @@ from depthbox.train.job import Job
 from depthbox.train.loop import train
 from depthbox.train.prepare import prepare
 from depthbox.train.progress import Progress
-from depthbox.train.state import make_state
+from depthbox.train.state import make_state, mixed_precision
 
 SHOWN = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
 PROBE_STEPS = 20
@@ -93,13 +93,15 @@ def _trained(job: Job, steps: int):
 class _Features(nn.Module):
     """The same backbone and pyramid, named as torchvision wants them."""
 
-    def __init__(self, name: str, weights: str, channels: int) -> None:
+    def __init__(self, name: str, weights: str, channels: int, *, mixed: bool) -> None:
         super().__init__()
+        self.mixed = mixed
         self.backbone, self.out_channels = build_backbone(name, weights=weights), channels
+        self.backbone.freeze(1)
         self.pyramid = FeaturePyramid(self.backbone.channels[1:], channels)
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
             levels = self.pyramid(self.backbone(images)[1:])
         return OrderedDict((str(i), level.float()) for i, level in enumerate(levels[:4]))
 
@@ -109,7 +111,12 @@ def _peer(job: Job, seconds: float) -> tuple[dict[str, float], int]:
     torch.manual_seed(config.seed)
     anchors = AnchorGenerator(((32,), (64,), (128,), (256,)), ((0.5, 1.0, 2.0),) * 4)
     model = MaskRCNN(
-        _Features(config.model.backbone, config.model.weights, config.model.channels),
+        _Features(
+            config.model.backbone,
+            config.model.weights,
+            config.model.channels,
+            mixed=mixed_precision(config, torch.device("cpu")),
+        ),
         len(job.classes) + 1,
         rpn_anchor_generator=anchors,
         min_size=config.data.views.short_side,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from depthbox.core.dist import agreed, rank
 from depthbox.evaluate.runner import evaluate
@@ -23,7 +23,10 @@ class RunContext:
     tracker: Tracker | None
     progress: Progress
     report: Callable[[Mapping[str, float]], None]
-    watch: CollapseWatch
+    watch: CollapseWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = CollapseWatch(self.job.experiment.schedule.steps)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         if self.tracker is not None:

@@ -19,7 +19,7 @@ from depthbox.train.counters import Counters
 from depthbox.train.job import Job
 from depthbox.train.optimizer import build_optimizer
 
-__all__ = ["TrainState", "choose_device", "initial_model", "make_state"]
+__all__ = ["TrainState", "choose_device", "initial_model", "make_state", "mixed_precision"]
 
 
 @dataclass(slots=True, kw_only=True)

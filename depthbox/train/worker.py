@@ -19,7 +19,6 @@ from depthbox.train.job import Job
 from depthbox.train.loop import train
 from depthbox.train.progress import Progress, Relay, say
 from depthbox.train.state import TrainState, make_state
-from depthbox.train.watch import CollapseWatch
 
 __all__ = ["coco_results", "run_worker"]
 
@@ -39,7 +38,6 @@ def run_worker(
         job=job,
         tracker=tracker,
         report=report,
-        watch=CollapseWatch(job.experiment.schedule.steps),
         progress=Progress(job.experiment.schedule.steps, write=write, title=_title(job)),
     )
     try:
