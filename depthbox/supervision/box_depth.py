@@ -71,20 +71,31 @@ class BoxDepth:
     @torch.no_grad()
     def _edges(self, views: Views) -> dict[str, Edges]:
         c = self.config
-        color = color_edges(views, threshold=c.color_threshold)
+        color = color_edges(views, threshold=c.color_threshold, dilation=c.dilation)
         if not self.depth:
             return {"color_affinity": color}
         depth = depth_edges(
-            views, theta=c.depth_theta, threshold=c.depth_threshold, form=c.depth_form, inside_only=c.depth_inside_only
+            views,
+            theta=c.depth_theta,
+            threshold=c.depth_threshold,
+            form=c.depth_form,
+            inside_only=c.depth_inside_only,
+            dilation=c.dilation,
         )
         if c.depth_veto:
-            color = vetoed(color, depth_change(views), limit=c.depth_veto)
+            color = vetoed(color, depth_change(views, dilation=c.dilation), limit=c.depth_veto)
         if c.color_veto:
-            depth = vetoed(depth, color_change(views), limit=c.color_veto)
+            depth = vetoed(depth, color_change(views, dilation=c.dilation), limit=c.color_veto)
         return {"color_affinity": color, "depth_affinity": depth}
 
     def _affinities(self, found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:
-        values = affinities(found.masks.logits, found.positives.image_index, found.boxes, list(edges.values()))
+        values = affinities(
+            found.masks.logits,
+            found.positives.image_index,
+            found.boxes,
+            list(edges.values()),
+            dilation=self.config.dilation,
+        )
         return dict(zip(edges, values, strict=True))
 
     def _distilled(self, batch: Batch, step: int) -> Distilled | None:
@@ -102,7 +113,9 @@ class BoxDepth:
         targets, confidence = targets_of(found.positives, distilled.pseudo)
         terms = {"pseudo_mask": pseudo_mask(logits, targets, confidence)}
         return terms | (
-            {"mask_affinity": mask_affinity(logits, targets, found.boxes, confidence)} if self.affine else {}
+            {"mask_affinity": mask_affinity(logits, targets, found.boxes, confidence, dilation=self.config.dilation)}
+            if self.affine
+            else {}
         )
 
 

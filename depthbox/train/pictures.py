@@ -98,5 +98,6 @@ def _active_edges(job: Job, disparity: np.ndarray) -> np.ndarray | None:
         threshold=config.depth_threshold,
         form=config.depth_form,
         inside_only=config.depth_inside_only,
+        dilation=config.dilation,
     )
     return edges.forward[0].float().mean(0).numpy()

@@ -242,3 +242,14 @@ def test_golden_losses_of_the_condinst_head(shared, reference):
     (color,) = affinities(logits, base["im_inds"], inside, [color_edges(views, threshold=0.3)])
     torch.testing.assert_close(projection(logits, inside), said["boxinst_loss_prj"][0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(0.5 * color, said["boxinst_loss_pairwise_iter5000"][0], rtol=1e-4, atol=1e-5)
+
+
+def test_neighbours_may_be_nearer_than_published():
+    """At dilation 1 a step of disparity between two columns cuts one column of pairs, at 2 it cuts two."""
+    disparity = torch.zeros(1, 1, 64, 64)
+    disparity[..., 32:] = 1
+    blank = torch.zeros(1, 3, 64, 64)
+    views = Views(weak=blank, strong=blank, disparity=disparity, valid=torch.ones(1, 64, 64, dtype=torch.bool))
+    for dilation, cut in ((1, 1), (2, 2)):
+        edges = depth_edges(views, theta=2, threshold=0.5, form="difference", inside_only=False, dilation=dilation)
+        assert (~edges.forward[0, 0, 8, : 16 - dilation]).sum() == cut

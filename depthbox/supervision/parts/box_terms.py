@@ -26,7 +26,9 @@ __all__ = [
     "vetoed",
 ]
 
+
 DILATION = 2
+"""As published."""
 
 
 def projection(logits: Tensor, boxes: Tensor) -> Tensor:
@@ -38,13 +40,15 @@ def projection(logits: Tensor, boxes: Tensor) -> Tensor:
     return global_mean((dice_loss(p.amax(1), t.amax(1)) + dice_loss(p.amax(2), t.amax(2))).sum(), float(len(logits)))
 
 
-def color_edges(views: Views, *, threshold: float) -> Edges:
+def color_edges(views: Views, *, threshold: float, dilation: int = DILATION) -> Edges:
     """Neighbours whose S_c = exp(-||Lab_i - Lab_j|| / 2) reaches `threshold`, on the plain view pooled 4x4 (BoxInst, eq. 4)."""
-    similar = torch.exp(-0.5 * color_change(views)) >= threshold
+    similar = torch.exp(-0.5 * color_change(views, dilation=dilation)) >= threshold
     return Edges(forward=similar, backward=similar, valid=_at_masks(views.valid), inside_only=True)
 
 
-def depth_edges(views: Views, *, theta: float, threshold: float, form: str, inside_only: bool) -> Edges:
+def depth_edges(
+    views: Views, *, theta: float, threshold: float, form: str, inside_only: bool, dilation: int = DILATION
+) -> Edges:
     """Neighbours whose S_d = exp(-|difference| / theta) reaches `threshold`, the disparity on the 0..255 scale, pooled to stride 4.
 
     `form` "difference" takes |d_i - d_j| (arXiv 2403.01214, depth consistency), "plane" the second difference, which is blind to how steep a plane is.
@@ -53,25 +57,25 @@ def depth_edges(views: Views, *, theta: float, threshold: float, form: str, insi
     disparity = _disparity_255(views)
     known = torch.isfinite(disparity[:, 0]) & _at_masks(views.valid)
     change = (
-        first_difference(disparity, dilation=DILATION)
+        first_difference(disparity, dilation=dilation)
         if form == "difference"
-        else second_difference(disparity, dilation=DILATION)
+        else second_difference(disparity, dilation=dilation)
     )
     similar = torch.exp(-change.nan_to_num(nan=torch.inf) / theta) >= threshold
-    backward = similar if form == "difference" else _at_partner(similar)
+    backward = similar if form == "difference" else _at_partner(similar, dilation)
     return Edges(forward=similar, backward=backward, valid=known, inside_only=inside_only)
 
 
-def color_change(views: Views) -> Tensor:
+def color_change(views: Views, *, dilation: int = DILATION) -> Tensor:
     """||Lab_i - Lab_j|| to each of the four neighbours: "B 4 h w"."""
     # The published code truncates the pooled colour to 8 bits before Lab; the golden values hold that.
     pooled = (F.avg_pool2d(views.weak * 255, MASK_STRIDE) + 1e-3).floor() / 255
-    return first_difference(rgb_to_lab(pooled), dilation=DILATION)
+    return first_difference(rgb_to_lab(pooled), dilation=dilation)
 
 
-def depth_change(views: Views) -> Tensor:
+def depth_change(views: Views, *, dilation: int = DILATION) -> Tensor:
     """|d_i - d_j| on the 0..255 scale to each of the four neighbours: "B 4 h w"; 0 where either is unknown."""
-    return first_difference(_disparity_255(views), dilation=DILATION).nan_to_num(nan=0.0)
+    return first_difference(_disparity_255(views), dilation=dilation).nan_to_num(nan=0.0)
 
 
 def vetoed(edges: Edges, change: Tensor, *, limit: float) -> Edges:
@@ -82,11 +86,13 @@ def vetoed(edges: Edges, change: Tensor, *, limit: float) -> Edges:
     return replace(edges, forward=forward, backward=backward)
 
 
-def affinities(logits: Tensor, image_index: Tensor, boxes: Tensor, sources: Sequence[Edges]) -> list[Tensor]:
+def affinities(
+    logits: Tensor, image_index: Tensor, boxes: Tensor, sources: Sequence[Edges], *, dilation: int = DILATION
+) -> list[Tensor]:
     """`color_affinity`, `depth_affinity`: the mean of -log(p_i p_j + (1 - p_i)(1 - p_j)) over each source's active edges, 0 where there are none."""
     return [
         global_mean(total, count)
-        for total, count in weighted_sums(logits, image_index, boxes, sources, dilation=DILATION)
+        for total, count in weighted_sums(logits, image_index, boxes, sources, dilation=dilation)
     ]
 
 
@@ -112,10 +118,10 @@ def _at_masks(valid: Tensor) -> Tensor:
     return valid[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
 
 
-def _at_partner(similar: Tensor) -> Tensor:
+def _at_partner(similar: Tensor, dilation: int) -> Tensor:
     """`similar` of the partner pixel i + offset, stored at i."""
     out = torch.zeros_like(similar)
     for o, (dy, dx) in enumerate(OFFSETS):
-        offset = (dy * DILATION, dx * DILATION)
+        offset = (dy * dilation, dx * dilation)
         pair(out[:, o], offset)[0].copy_(pair(similar[:, o], offset)[1])
     return out

@@ -14,7 +14,9 @@ from depthbox.supervision.parts.assignment import Positives
 
 __all__ = ["PseudoMasks", "mask_affinity", "mask_confidence", "pseudo_mask", "targets_of"]
 
+
 DILATION = 2
+"""As published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,9 @@ def pseudo_mask(logits: Tensor, targets: Tensor, confidence: Tensor) -> Tensor:
     return _mean_over_kept(dice_loss(logits.sigmoid(), targets), confidence)
 
 
-def mask_affinity(logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor) -> Tensor:
+def mask_affinity(
+    logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor, *, dilation: int = DILATION
+) -> Tensor:
     """`mask_affinity`: neighbours that agree in the smoothed pseudo mask should agree in the mask (BoxTeacher, eq. 6).
 
     m <- (m + avgpool3(m)) / 2; A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box. c times the mean over an instance's
@@ -55,7 +59,7 @@ def mask_affinity(logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Te
     smooth = (targets + F.avg_pool2d(targets[:, None], 3, 1, 1, count_include_pad=False)[:, 0]) / 2
     total, count = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
     for dy, dx in OFFSETS:
-        offset = (dy * DILATION, dx * DILATION)
+        offset = (dy * dilation, dx * dilation)
         (m_i, m_j), (in_i, in_j) = pair(smooth, offset), pair(boxes, offset)
         directed = in_i.to(logits.dtype) + in_j.to(logits.dtype)
         weight = (m_i * m_j + (1 - m_i) * (1 - m_j) >= 0.5) * directed
