@@ -26,9 +26,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """FCOS post-processing (METHODS 1): detection score sqrt(class * quality)."""
+    """FCOS post-processing: class scores above `score_threshold`, then detection scores sqrt(class * quality) above `min_score`."""
 
     score_threshold: float = 0.05
+    min_score: float = 0.0
     nms_iou: float = 0.6
     before_nms: int = 1000
     top: int = 100

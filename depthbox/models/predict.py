@@ -36,7 +36,8 @@ def _one(
 ) -> ImagePredictions:
     dense = features.dense
     scores = (dense.class_logits[image].sigmoid() * dense.quality_logits[image].sigmoid()[:, None]).sqrt()
-    points, labels = (dense.class_logits[image].sigmoid() > config.score_threshold).nonzero(as_tuple=True)
+    likely = (dense.class_logits[image].sigmoid() > config.score_threshold) & (scores > config.min_score)
+    points, labels = likely.nonzero(as_tuple=True)
     picked = scores[points, labels]
     best = picked.topk(min(config.before_nms, len(picked))).indices
     points, labels, picked = points[best], labels[best], picked[best]

@@ -10,6 +10,7 @@ from torch import Tensor
 from depthbox.core.batch import Batch, Instances, TeacherView, Views
 from depthbox.core.schedule import Schedule
 from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import ImagePredictions, predict
 from depthbox.models.segmenter import Segmenter
 from depthbox.ops.masks import box_masks
@@ -63,7 +64,12 @@ def distil(
             size_hw=size_hw,
         )
         for i, (predicted, scale, objects) in enumerate(
-            zip(predict(model, seen.images), seen.scale_xy, batch.instances, strict=True)
+            zip(
+                predict(model, seen.images, config=_worth_a_look(config, depth_cost(step))),
+                seen.scale_xy,
+                batch.instances,
+                strict=True,
+            )
         )
     ]
     agreements = torch.cat([m.depth_agreement for m in found])
@@ -76,6 +82,14 @@ def distil(
             "distillation/depth_agreement": agreements.sum() / max(len(agreements), 1),
         },
     )
+
+
+def _worth_a_look(config: DistillationConfig, depth_cost: float) -> InferenceConfig:
+    """Detections whose score could not reach the threshold with the best box and depth are left out before their masks are made: most of a hundred."""
+    if config.matching == "greedy":
+        return InferenceConfig()
+    others = config.box_cost + depth_cost
+    return InferenceConfig(min_score=max(0.0, (config.threshold - others) / max(1 - others, 1e-6)))
 
 
 def nothing_distilled(views: Views, instances: Sequence[Instances]) -> Distilled:

@@ -129,7 +129,7 @@ def test_an_image_without_detections_does_not_end_the_batch(monkeypatch):
         )
         for b, m in zip(detected, masks, strict=True)
     ]
-    monkeypatch.setattr(distillation, "predict", lambda *_: predictions)
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: predictions)
     found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
     assert [p.confidence.tolist() for p in found.pseudo] == [[0, 0, 0], [1], [1, 0, 1], [1]]
     assert torch.equal(found.pseudo[2].masks[0], masks[2][1]) and torch.equal(found.pseudo[2].masks[2], masks[2][0])
@@ -154,7 +154,7 @@ def test_a_larger_view_comes_back_to_the_students_cells(monkeypatch):
         labels=torch.zeros(1, dtype=torch.long),
         masks=disc((96, 160), 1.5),
     )
-    monkeypatch.setattr(distillation, "predict", lambda *_: [predicted])
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
     teacher = Teacher(small_network(), start=0, keep=0.9)
     found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
     mine, wanted = found.pseudo[0].masks[0] > 0.5, disc((64, 96), 1.0)[0] > 0.5
@@ -221,3 +221,12 @@ def _mean3(values):
         for x in range(values.shape[1]):
             out[y, x] = values[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].mean()
     return out
+
+
+@pytest.mark.parametrize("depth_cost", [0.3, 0.0])
+def test_what_is_left_out_could_not_have_been_kept(depth_cost):
+    config = DistillationConfig()
+    floor = distillation._worth_a_look(config, depth_cost).min_score
+    best = config.box_cost + depth_cost + (1 - config.box_cost - depth_cost) * floor
+    assert best == pytest.approx(config.threshold)
+    assert distillation._worth_a_look(DistillationConfig(matching="greedy"), depth_cost).min_score == 0
