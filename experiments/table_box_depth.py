@@ -64,6 +64,7 @@ TABLE = Ablation(
         "+ plane-aware affinity, exact": EXACT | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
         "+ DG head and instance depth, exact": EXACT | PAPER | NO_TEACHER | GUIDED,
         "+ distillation, exact": EXACT | SYSTEM | NO_DEPTH_COST,
+        "averaging alone, exact": EXACT | SYSTEM | {"method.weights.pseudo_mask": 0.0},
         "BoxTeacher-like, no depth": BOX_TEACHER,
         "colour vetoed by depth, exact": EXACT | PAPER | NO_TEACHER | {"method.depth_veto": 8.0},
         "plane-aware affinity, estimated": ESTIMATED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},

@@ -2,10 +2,12 @@
 
 import argparse
 import importlib.util
+import math
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def command(arguments: argparse.Namespace) -> int:
             "which table? depthbox ablate experiments/table_NAME.py [seeds=0,1] [rows=TEXT] [cells=N] path=value ..."
         )
     file, words = Path(arguments.words[0]), parse_overrides(arguments.words[1:])
-    chosen, limit = _chosen(load_table(file), words)
+    whole = load_table(file)
+    chosen, limit = _chosen(whole, words)
     out = Path(words.pop("out", f"out/{file.stem}")).absolute()
     table = chosen.placed(words)
     results = file.resolve().parent / "results"
@@ -32,11 +35,17 @@ def command(arguments: argparse.Namespace) -> int:
         for cell in missing:
             print(f"{cell.digest}  {cell.row}  seed {cell.seed}", file=for_people(as_json=arguments.json))
         return 0
+    failed = 0
     for number, cell in enumerate(missing[:limit], 1):
         print(f"cell {number} of {len(missing[:limit])}: {cell.row}, seed {cell.seed}", file=sys.stderr, flush=True)
-        keep(_run(cell, out), results / f"{file.stem}.jsonl")
-    _show(table, results, file.stem, as_json=arguments.json)
-    return 0
+        try:
+            keep(_run(cell, out, table.metrics), results / f"{file.stem}.jsonl")
+        except InputError as error:
+            failed += 1
+            print(f"depthbox: {cell.row}, seed {cell.seed}: {error}", file=sys.stderr, flush=True)
+    _write(whole.placed(words), results, file.stem)
+    _show(table, results, as_json=arguments.json)
+    return 1 if failed else 0
 
 
 def load_table(file: Path) -> Ablation:
@@ -74,7 +83,8 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def _run(cell: Cell, out: Path) -> Finished:
+def _run(cell: Cell, out: Path, metrics: Sequence[str]) -> Finished:
+    """Raises `InputError` where the run fails, or gives no number for a metric of the table."""
     from depthbox.train.launch import run
 
     since = time.monotonic()
@@ -82,6 +92,14 @@ def _run(cell: Cell, out: Path) -> Finished:
     store = experiment.tracking.uri or f"sqlite:///{out / 'mlflow.db'}"
     named = replace(experiment.tracking, uri=store, run_name=f"{cell.row} (seed {cell.seed})")
     result = run(replace(experiment, tracking=named), command=f"depthbox ablate: {cell.row}, seed {cell.seed}")
+    lacking = [name for name in metrics if not math.isfinite(result.scores.get(name, math.nan))]
+    if lacking:
+        raise InputError(
+            result.out,
+            "",
+            f"has no {', '.join(lacking)} ({result.note})",
+            "give validation masks, then run the table again",
+        )
     return Finished(
         digest=cell.digest,
         row=cell.row,
@@ -106,15 +124,29 @@ def _machine() -> str:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    """Of the code that ran, with a + where it was edited since; empty for an installed package."""
+    here = Path(__file__).resolve().parent
+    try:
+        words = [["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--", str(here.parent)]]
+        head, edits = (
+            subprocess.run(w, cwd=here, capture_output=True, text=True, check=False).stdout.strip() for w in words
+        )
+    except OSError:
+        return ""
+    return f"{head}+" if head and edits else head
 
 
-def _show(table: Ablation, results: Path, name: str, *, as_json: bool) -> None:
-    from depthbox.report.table import console_table, markdown_table
+def _write(whole: Ablation, results: Path, name: str) -> None:
+    from depthbox.report.table import markdown_table
+
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{name}.md").write_text(markdown_table(*summary(whole, finished_cells(results))) + "\n")
+
+
+def _show(table: Ablation, results: Path, *, as_json: bool) -> None:
+    from depthbox.report.table import console_table
 
     columns, rows = summary(table, finished_cells(results))
     console_table(columns, rows, file=for_people(as_json=as_json))
-    (results / f"{name}.md").write_text(markdown_table(columns, rows) + "\n")
     if as_json:
         end_with_json({"columns": columns, "rows": rows})

@@ -1,6 +1,8 @@
 """Cityscapes' official layout -> checked records: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and `gtFine/SPLIT/CITY/*_gtFine_instanceIds.png`."""
 
 import hashlib
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +35,16 @@ def read_cityscapes(annotations: str | Path, *, images: str | Path, masks: bool)
     becomes a crowd. Boxes are those of the pixels, right and lower edge exclusive. Raises InputError for a map without a photo, a photo of
     another size, or a map that is none.
     """
-    source, root = Path(annotations), Path(images)
+    source, root = Path(annotations), Path(os.path.realpath(images))
     maps = sorted(source.rglob(f"*{_LABELS}"))
     if not maps:
         raise InputError(source, "", f"holds no *{_LABELS}", "give the folder of a split, such as gtFine/train")
     records = tuple(_record(number, path, source, root, masks=masks) for number, path in enumerate(maps))
     digest = hashlib.sha256(b"cityscapes")
     for record in records:
-        digest.update(
-            f"{Path(record.path).name} {masks}".encode() + record.boxes_xyxy.tobytes() + record.labels.tobytes()
-        )
+        digest.update(json.dumps([os.path.relpath(record.path, root), record.size_hw, record.segmentations]).encode())
+        for column in (record.boxes_xyxy, record.labels, record.crowd):
+            digest.update(column.tobytes())
     return CocoData(
         source=str(source),
         records=records,
@@ -54,6 +56,8 @@ def read_cityscapes(annotations: str | Path, *, images: str | Path, masks: bool)
 
 def _record(number: int, path: Path, source: Path, images: Path, *, masks: bool) -> ImageRecord:
     photo = images / path.relative_to(source).with_name(path.name.replace(_LABELS, _PHOTO))
+    if not os.path.realpath(photo).startswith(os.path.join(images, "")):
+        raise InputError(path, photo.name, "its photo is a link that leaves the images folder", "copy the photo")
     ids = _instance_map(path)
     _check_photo(photo, path, (ids.shape[0], ids.shape[1]))
     found = [int(value) for value in np.unique(ids) if _label(int(value)) in INSTANCE_CLASSES]

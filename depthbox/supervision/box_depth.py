@@ -13,6 +13,7 @@ from depthbox.supervision.distillation import Distilled, distil, nothing_distill
 from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.box_terms import (
     affinities,
+    at_masks,
     color_change,
     color_edges,
     depth_change,
@@ -49,7 +50,7 @@ class BoxDepth:
             student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
         )
         terms = found.terms | {"projection": projection(found.masks.logits, found.boxes)}
-        terms |= self._affinities(found, edges) | self._distillation(found, distilled)
+        terms |= self._affinities(found, edges) | self._distillation(found, distilled, batch.views)
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(
@@ -106,17 +107,18 @@ class BoxDepth:
         c = self.config
         return distil(self.teacher, batch, c.distillation, depth_cost=self.depth_cost, theta=c.depth_theta, step=step)
 
-    def _distillation(self, found: InstanceStep, distilled: Distilled | None) -> dict[str, Tensor]:
+    def _distillation(self, found: InstanceStep, distilled: Distilled | None, views: Views) -> dict[str, Tensor]:
         if distilled is None:
             return {}
         logits = found.masks.logits
         targets, confidence = targets_of(found.positives, distilled.pseudo)
         terms = {"pseudo_mask": pseudo_mask(logits, targets, confidence)}
-        return terms | (
-            {"mask_affinity": mask_affinity(logits, targets, found.boxes, confidence, dilation=self.config.dilation)}
-            if self.affine
-            else {}
-        )
+        if self.affine:
+            valid = at_masks(views.valid)[found.positives.image_index]
+            terms["mask_affinity"] = mask_affinity(
+                logits, targets, found.boxes, confidence, valid=valid, dilation=self.config.dilation
+            )
+        return terms
 
 
 def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:

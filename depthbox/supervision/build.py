@@ -14,7 +14,13 @@ __all__ = ["build_method", "check_method"]
 
 def check_method(config: BoxDepthConfig | FullConfig, *, depth: bool, mask_head: str) -> None:
     """Raises `UsageError` for a setting that cannot have an effect."""
-    if isinstance(config, BoxDepthConfig) and mask_head == "depth_guided" and not depth:
+    if isinstance(config, FullConfig):
+        return
+    if config.weights.mask_affinity and config.distillation.start >= 1:
+        raise UsageError("method.weights.mask_affinity needs a teacher; set method.distillation.start below 1")
+    if not depth and (config.color_veto or config.depth_veto):
+        raise UsageError("method.color_veto and depth_veto compare colour with disparity; set depth.source")
+    if mask_head == "depth_guided" and not depth:
         raise UsageError(
             "model.mask_head=depth_guided learns from disparity; set depth.source or model.mask_head=condinst"
         )

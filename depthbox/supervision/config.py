@@ -27,7 +27,8 @@ class DistillationConfig:
 
     `matching` depth_aware maximises `box_cost` gIoU + beta S_dmatch + (1 - box_cost - beta) score and keeps what is above `threshold`; beta is
     `depth_cost`, falling linearly to 0 over the run where `depth_cost_falls`, and `form` is that of S_dmatch. The published code of form B took
-    beta = 1 - alpha. `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by how sure it is, `binary` cuts it at 0.5 (both BoxTeacher).
+    beta = 1 - alpha. `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by c = sqrt(sqrt(score) q), q its `mask_quality`; `binary` cuts it
+    at 0.5 (both BoxTeacher).
     """
 
     start: float = 2 / 3

@@ -22,7 +22,7 @@ from depthbox.supervision.parts.matching import (
     match_greedily,
     right_similarity,
 )
-from depthbox.supervision.parts.pseudo_masks import PseudoMasks, mask_confidence
+from depthbox.supervision.parts.pseudo_masks import PseudoMasks, mask_quality
 from depthbox.supervision.parts.teacher import Teacher
 
 __all__ = ["Distilled", "distil", "nothing_distilled"]
@@ -53,7 +53,7 @@ def distil(
     assert isinstance(model, Segmenter)
     seen = views.teacher or TeacherView(images=views.weak, scale_xy=views.weak.new_ones(len(views.weak), 2))
     size_hw = (views.weak.shape[-2], views.weak.shape[-1])
-    similarity = None if views.disparity is None else right_similarity(views.disparity, theta=theta)
+    similarity = None if views.disparity is None else right_similarity(views.disparity, views.valid, theta=theta)
     found = [
         _match_one(
             _as_student_sees(predicted, scale, size_hw),
@@ -85,7 +85,10 @@ def distil(
 
 
 def _worth_a_look(config: DistillationConfig, depth_cost: float) -> InferenceConfig:
-    """Detections whose score could not reach the threshold with the best box and depth are left out before their masks are made: most of a hundred."""
+    """Detections whose score could not reach the threshold even with the best box and depth are left out before their masks are made: most of a hundred.
+
+    A deviation (i): among all detections the largest total can let such a one take the place of a better pair, which is then below the threshold.
+    """
     if config.matching == "greedy":
         return InferenceConfig()
     others = config.box_cost + depth_cost
@@ -113,17 +116,21 @@ def _match_one(
         return _Match(pseudo=none, kept=0, depth_agreement=predicted.scores.new_zeros(0))
     unknown = predicted.scores.new_zeros(len(boxes), len(predicted.scores))
     depth = unknown if similarity is None else depth_agreement(predicted.masks, boxes, similarity, form=config.form)
-    confidence = mask_confidence(predicted.masks, predicted.scores)
+    quality = mask_quality(predicted.masks)
     if config.matching == "greedy":
-        rows, columns = match_greedily(objects.boxes_xyxy, predicted.boxes_xyxy, confidence)
+        rows, columns = match_greedily(objects.boxes_xyxy, predicted.boxes_xyxy, (predicted.scores * quality).sqrt())
     else:
         scores = depth_aware_scores(
             objects.boxes_xyxy, predicted.boxes_xyxy, predicted.scores, depth, box=config.box_cost, depth=depth_cost
         )
         rows, columns = match_best(scores, above=config.threshold)
     masks = predicted.masks[columns] * boxes[rows]
-    none.masks[rows] = (masks > 0.5).to(masks.dtype) if config.binary else masks
-    none.confidence[rows] = confidence[columns] if config.confidence else 1.0
+    masks = (masks > 0.5).to(masks.dtype) if config.binary else masks
+    # A detection left over by the others may be matched to a box it does not touch (i): there is nothing to learn from it.
+    there = masks.sum((1, 2)) >= 1
+    rows, columns = rows[there], columns[there]
+    none.masks[rows] = masks[there]
+    none.confidence[rows] = (predicted.scores.sqrt() * quality).sqrt()[columns] if config.confidence else 1.0
     return _Match(pseudo=none, kept=len(rows), depth_agreement=depth[rows, columns])
 
 

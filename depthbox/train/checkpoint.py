@@ -26,6 +26,12 @@ class Checkpoint:
     step: int
     """Steps done: training goes on with this one."""
 
+    @property
+    def evaluated(self) -> Path:
+        """The weights that count: the student's, or its teacher's once it has one."""
+        name = json.loads((self.folder / "state.json").read_text()).get("evaluated", "model")
+        return self.folder / f"{name}.safetensors"
+
 
 def save_checkpoint(
     out: Path,
@@ -37,7 +43,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `out/checkpoints/step-NNNNNNNN` atomically and remove all but the newest two.
 
-    `modules` by file name ("model", "teacher"), `state` is JSON. Raises `InputError` naming the folder when the disk is full.
+    `modules` by file name ("model", "teacher"), `state` is JSON; its "evaluated" names the module whose predictions count. Raises `InputError` naming the folder when the disk is full.
     """
     folder = out / "checkpoints" / f"step-{step:08d}"
     building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
@@ -84,11 +90,7 @@ def restore(checkpoint: Checkpoint, *, modules: Mapping[str, nn.Module], optimiz
 def load_model(path: Path) -> dict[str, Tensor]:
     """The model weights of a run folder, a checkpoint folder or a safetensors file; anything else is refused without reading it."""
     newest = latest_checkpoint(path) if path.is_dir() else None
-    candidates = (
-        [path]
-        if path.is_file()
-        else [path / "model.safetensors", *([newest.folder / "model.safetensors"] if newest else [])]
-    )
+    candidates = [path] if path.is_file() else [path / "model.safetensors", *([newest.evaluated] if newest else [])]
     file = next((c for c in candidates if c.is_file()), None)
     if file is None:
         raise InputError(
@@ -105,7 +107,8 @@ def load_model(path: Path) -> dict[str, Tensor]:
             "convert it with safetensors.torch.save_file",
         )
     try:
-        return load_file(file)
+        # A teacher's file names its network "model.".
+        return {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
     except SafetensorError as error:
         raise InputError(
             file, "", f"not a safetensors file ({error})", "convert it with safetensors.torch.save_file"

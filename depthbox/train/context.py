@@ -32,7 +32,8 @@ class RunContext:
         if self.tracker is not None:
             self.tracker.metrics(metrics, step=step)
         self.progress.show(metrics, step=step)
-        self.watch.look(metrics, step=step)
+        if warning := self.watch.look(metrics, step=step):
+            self.progress.warn(warning)
 
     def stop_requested(self) -> bool:
         """Rank 0 looks, all ranks agree: they must leave at the same step."""

@@ -70,7 +70,7 @@ def _step(state: TrainState, batch: Batch, job: Job) -> tuple[Losses, Tensor]:
     # Gradients are averaged over ranks, so all ranks agree on whether this step counts.
     if torch.isfinite(norm):
         state.optimizer.step()
-        state.method.after_step(state.model, state.step)
+    state.method.after_step(state.model, state.step)
     return losses, norm
 
 

@@ -72,7 +72,7 @@ def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray |
 
 
 def _active_edges(job: Job, disparity: np.ndarray) -> np.ndarray | None:
-    """The share of active depth edges a pixel at stride 4, at the size the student sees ."""
+    """The share of active depth edges a pixel at stride 4, at the plain size, before a veto or a disturbance."""
     import torch
     import torch.nn.functional as F
 

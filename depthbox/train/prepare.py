@@ -13,6 +13,7 @@ from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
 from depthbox.data.validate import validate_data
 from depthbox.depth.cache import default_cache_folder
+from depthbox.depth.disturb import DisturbConfig
 from depthbox.depth.estimator import build_estimator
 from depthbox.depth.maps import MapsDepth
 from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
@@ -57,6 +58,8 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     plan = Plan(images=len(aspects), batch_size=experiment.batch_size, seed=experiment.seed, aspects=aspects)
     plan.share(0, experiment.workers)
     depth = _depth_setup(experiment.depth, root, train)
+    if depth is None and experiment.depth.disturb != DisturbConfig():
+        raise UsageError("depth.disturb has nothing to disturb; set depth.source")
     experiment = _with_absolute_paths(experiment)
     _check_model(experiment, classes=len(train.class_names), depth=depth is not None)
     out = Path(experiment.out).absolute()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 __all__ = ["Progress", "Relay", "say"]
 
+WARNING = "warning:"
+
 
 def say(line: str) -> None:
     """To a person: standard error, at once."""
@@ -16,21 +18,29 @@ def say(line: str) -> None:
 
 
 class Relay:
-    """One line passed from a worker on Ray to the driver through the run folder: Ray's own log forwarding doubles and delays it."""
+    """The newest line passed from a worker on Ray to the driver through the run folder: Ray's own log forwarding doubles and delays it.
+
+    A warning stays in the file beside the lines after it, so that the driver cannot miss it.
+    """
 
     def __init__(self, out: Path) -> None:
-        self._file, self._seen = out / "progress.txt", ""
+        self._file = out / "progress.txt"
+        self._seen: set[str] = set()
+        self._warnings: list[str] = []
 
     def put(self, line: str) -> None:
         part = self._file.with_suffix(".part")
-        part.write_text(line)
+        part.write_text("\n".join([*self._warnings, line]))
         os.replace(part, self._file)
+        if line.startswith(WARNING):
+            self._warnings.append(line)
 
     def show_new(self) -> None:
-        line = self._file.read_text() if self._file.exists() else ""
-        if line != self._seen:
-            self._seen = line
-            say(line)
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        for line in lines:
+            if line not in self._seen:
+                say(line)
+        self._seen = set(lines)
 
 
 class Progress:
@@ -52,6 +62,10 @@ class Progress:
             return
         self._last = now
         self.write(self.line(metrics, step=step, now=now))
+
+    def warn(self, text: str) -> None:
+        if self.write is not None:
+            self.write(f"{WARNING} {self.title}{text}")
 
     def line(self, metrics: Mapping[str, float], *, step: int, now: float) -> str:
         parts = [f"{self.title}step {step}/{self.steps}"]

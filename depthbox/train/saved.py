@@ -55,7 +55,7 @@ def open_run_folder(folder: Path) -> SavedRun:
     if not weights.is_file():
         if checkpoint is None:
             raise InputError(folder, "", "no model and no checkpoint is in it yet", "train on with the same command")
-        weights = checkpoint.folder / "model.safetensors"
+        weights = checkpoint.evaluated
     experiment = _experiment(folder / "experiment.json")
     return SavedRun(folder=folder, experiment=experiment, weights=weights, classes=_classes(weights))
 

@@ -36,6 +36,13 @@ class TrainState:
     def modules(self) -> Mapping[str, nn.Module]:
         return {"model": self.model, **self.method.modules()}
 
+    def _evaluated(self) -> str:
+        """The name of the module that holds the network whose predictions count."""
+        counts = self.method.evaluated(self.model, self.step)
+        return next(
+            name for name, module in self.modules().items() if counts in (module, getattr(module, "model", None))
+        )
+
     def save(self, job: Job) -> None:
         """Every rank calls it; rank 0 writes."""
         counters = self.counters.gathered()
@@ -46,7 +53,7 @@ class TrainState:
             step=self.step,
             modules=self.modules(),
             optimizer=self.optimizer,
-            state={"counters": counters.state()},
+            state={"counters": counters.state(), "evaluated": self._evaluated()},
         )
 
 

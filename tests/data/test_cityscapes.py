@@ -82,3 +82,21 @@ def test_what_does_not_belong_together_is_named(city):
     label.unlink()
     with pytest.raises(InputError, match="holds no"):
         read(city)
+
+
+def test_a_photo_that_is_a_link_to_elsewhere_is_refused_and_the_digest_knows_the_masks(city, tmp_path_factory):
+    before = read(city).digest
+    label = next(city.rglob("*_instanceIds.png"))
+    ids = np.asarray(Image.open(label)).copy()
+    ids[8, 10] = 7
+    Image.fromarray(ids).save(label)
+    changed = read(city)
+    assert (
+        changed.digest != before and changed.records[0].boxes_xyxy.tolist() == read(city).records[0].boxes_xyxy.tolist()
+    )
+    photo = next(city.rglob("*_leftImg8bit.png"))
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "photo.png"
+    photo.rename(elsewhere)
+    photo.symlink_to(elsewhere)
+    with pytest.raises(InputError, match="leaves the images folder"):
+        read(city)

@@ -19,7 +19,7 @@ from depthbox.supervision.parts.assignment import Positives
 from depthbox.supervision.parts.pseudo_masks import (
     PseudoMasks,
     mask_affinity,
-    mask_confidence,
+    mask_quality,
     pseudo_mask,
     targets_of,
 )
@@ -188,10 +188,40 @@ def test_pseudo_mask_is_the_mean_dice_of_the_kept():
     assert pseudo_mask(logits, targets, torch.zeros(3)) == 0
 
 
-def test_mask_confidence_by_hand():
+def test_mask_quality_by_hand():
     masks = torch.tensor([[[0.9, 0.7], [0.4, 0.1]], [[0.1, 0.1], [0.1, 0.1]]])
-    found = mask_confidence(masks, torch.tensor([0.81, 0.5]))
-    assert found.tolist() == pytest.approx([(0.9 * 0.8) ** 0.5, 0.0])
+    assert mask_quality(masks).tolist() == pytest.approx([0.8, 0.0])
+
+
+def test_confidence_weighs_and_greedy_sorts_as_boxteacher_writes(monkeypatch):
+    """The weight is sqrt(sqrt(s) q), the order of the greedy matching sqrt(s q): here they disagree on who comes first."""
+    batch = small_batch([OBJECTS[1]])
+    box = batch.instances[0].boxes_xyxy.repeat(2, 1)
+    masks = box_masks(box, (64, 96), 4) * torch.tensor([0.6, 1.0])[:, None, None]
+    scores = torch.tensor([0.9, 0.5])
+    predicted = ImagePredictions(boxes_xyxy=box, scores=scores, labels=torch.zeros(2, dtype=torch.long), masks=masks)
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
+    config = DistillationConfig(matching="greedy", confidence=True)
+    found = distil(
+        Teacher(small_network(), start=0, keep=0.9), batch, config, depth_cost=lambda step: 0.0, theta=2.0, step=0
+    )
+    assert found.pseudo[0].confidence.item() == pytest.approx((0.9**0.5 * 0.6) ** 0.5)
+    assert found.pseudo[0].masks.max().item() == pytest.approx(0.6)
+
+
+def test_a_detection_elsewhere_is_no_mask_of_a_box_it_does_not_touch(monkeypatch):
+    batch = small_batch([OBJECTS[1]])
+    far = torch.tensor([[0.0, 44.0, 20.0, 60.0]])
+    predicted = ImagePredictions(
+        boxes_xyxy=far,
+        scores=torch.tensor([0.99]),
+        labels=torch.zeros(1, dtype=torch.long),
+        masks=box_masks(far, (64, 96), 4).float(),
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.0, theta=2.0, step=0)
+    assert found.pseudo[0].confidence.tolist() == [0] and found.figures["distillation/kept_an_image"] == 0
 
 
 def test_mask_affinity_by_the_eight_neighbours():
@@ -199,20 +229,24 @@ def test_mask_affinity_by_the_eight_neighbours():
     logits, targets = torch.randn(2, 7, 6, generator=rng), (torch.rand(2, 7, 6, generator=rng) > 0.5).float()
     boxes = torch.zeros(2, 7, 6, dtype=torch.bool)
     boxes[0, 1:5, 1:6], boxes[1, 2:7, 0:4] = True, True
+    valid = torch.ones(2, 7, 6, dtype=torch.bool)
+    valid[0, :, 5:] = False
     smooth = torch.stack([(t + _mean3(t)) / 2 for t in targets])
     expected = 0.0
     for n, c in ((0, 1.0), (1, 0.4)):
         total = count = 0.0
         for y, x in boxes[n].nonzero().tolist():
             for dy, dx in ((a, b) for a in (-2, 0, 2) for b in (-2, 0, 2) if a or b):
-                if not (0 <= y + dy < 7 and 0 <= x + dx < 6):
+                if not (0 <= y + dy < 7 and 0 <= x + dx < 6 and valid[n, y + dy, x + dx]):
                     continue
                 a, b = smooth[n, y, x], smooth[n, y + dy, x + dx]
                 if a * b + (1 - a) * (1 - b) >= 0.5:
                     total += float(pairwise_nll(logits[n, y, x], logits[n, y + dy, x + dx]))
                     count += 1
         expected += c * total / max(count, 1) / 2
-    assert mask_affinity(logits, targets, boxes, torch.tensor([1.0, 0.4])).item() == pytest.approx(expected, rel=1e-4)
+    assert mask_affinity(logits, targets, boxes, torch.tensor([1.0, 0.4]), valid=valid).item() == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def _mean3(values):

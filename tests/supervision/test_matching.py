@@ -21,12 +21,14 @@ BOXES = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 0.0, 30.0, 10.0], [0.0, 20.
 def test_similarity_to_the_right_is_that_of_full_size_pixels_two_apart():
     disparity = torch.rand(2, 1, 8, 12, generator=torch.Generator().manual_seed(0)) * 0.05
     disparity[1, 0, 2, 6] = torch.nan
-    found = right_similarity(disparity, theta=2.0)
+    valid = torch.ones(2, 8, 12, dtype=torch.bool)
+    valid[1, :, 8:] = False
+    found = right_similarity(disparity, valid, theta=2.0)
     assert found.shape == (2, 2, 3)
     for b, (r, y) in ((b, ry) for b in range(2) for ry in enumerate((2, 6))):
         for c, x in enumerate((2, 6, 10)):
-            if x + 2 >= 12:
-                assert found[b, r, c] == 0
+            if x + 2 >= 12 or not valid[b, y, x + 2]:
+                assert math.isnan(found[b, r, c]) if torch.isnan(disparity[b, 0, y, x]) else found[b, r, c] == 0
                 continue
             expected = math.exp(-abs(float(disparity[b, 0, y, x] - disparity[b, 0, y, x + 2])) * 255 / 2)
             assert found[b, r, c].item() == pytest.approx(expected, nan_ok=True)

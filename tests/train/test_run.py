@@ -13,6 +13,7 @@ from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
 from depthbox.train import loop
+from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
 from depthbox.train.loop import Interrupted
@@ -35,6 +36,12 @@ def tiny(data: Path, out: Path, method: str = "box_depth", **overrides: object) 
     return tiny_experiment(data, out, method, **{"data.processes": 0, **overrides})
 
 
+def newest(out: Path) -> Path:
+    checkpoint = latest_checkpoint(out)
+    assert checkpoint is not None
+    return checkpoint.folder
+
+
 def same_weights(a: Path, b: Path) -> bool:
     left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
@@ -42,14 +49,25 @@ def same_weights(a: Path, b: Path) -> bool:
 
 @pytest.mark.parametrize("method", ["box_depth", "full"])
 def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, method: str, monkeypatch) -> None:
-    run(tiny(data, tmp_path / "whole", method))
+    taught = {"method.distillation.start": 0.3} if method == "box_depth" else {}
+    run(tiny(data, tmp_path / "whole", method, **taught))
     asked = iter([False, False, True] + [False] * 9)
     monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
     with pytest.raises(Interrupted):
-        run(tiny(data, tmp_path / "cut", method))
-    assert sorted(p.name for p in (tmp_path / "cut" / "checkpoints").iterdir())[-1] == "step-00000003"
-    run(tiny(data, tmp_path / "cut", method))
+        run(tiny(data, tmp_path / "cut", method, **taught))
+    cut = latest_checkpoint(tmp_path / "cut")
+    assert cut is not None and cut.step == 3
+    assert cut.evaluated.name == ("teacher.safetensors" if taught else "model.safetensors")
+    run(tiny(data, tmp_path / "cut", method, **taught))
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
+    assert same_weights(*(newest(tmp_path / name) for name in ("whole", "cut")))
+    if taught:
+        student, teacher = (
+            load_file(newest(tmp_path / "cut") / f"{name}.safetensors") for name in ("model", "teacher")
+        )
+        final = load_file(tmp_path / "cut" / "model.safetensors")
+        assert all(torch.equal(final[name], teacher[f"model.{name}"]) for name in final), "the teacher is what counts"
+        assert not all(torch.equal(final[name], student[name]) for name in final)
 
 
 def test_the_run_ends_killed_in_mlflow_and_resumes_without_a_duplicate_step(

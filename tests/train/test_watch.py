@@ -1,26 +1,35 @@
 """A run whose masks became the boxes is told so, once, and no healthy run is."""
 
-import logging
-
+from depthbox.train.progress import Progress, Relay
 from depthbox.train.watch import CollapseWatch
 
 
-def warned(ratios, caplog, *, first_step=60) -> int:
-    caplog.clear()
+def warnings(ratios, *, first_step=60) -> list[str]:
     watch = CollapseWatch(steps=90)
-    with caplog.at_level(logging.WARNING, logger="depthbox"):
-        for number, ratio in enumerate(ratios):
-            watch.look({"mask_box_ratio": ratio}, step=first_step + number)
-    return len(caplog.records)
+    said = [watch.look({"mask_box_ratio": ratio}, step=first_step + number) for number, ratio in enumerate(ratios)]
+    return [text for text in said if text]
 
 
-def test_five_full_lines_in_a_row_warn_once(caplog):
-    assert warned([0.97] * 12, caplog) == 1
-    assert "the masks fill 97 % of their boxes" in caplog.text
+def test_five_full_lines_in_a_row_warn_once():
+    (text,) = warnings([0.97] * 6 + [0.5] + [0.97] * 9)
+    assert "step 64: the masks fill 97% of their boxes" in text
 
 
-def test_healthy_short_and_early_runs_are_left_alone(caplog):
-    assert warned([0.9] * 20, caplog) == 0
-    assert warned([0.97, 0.97, 0.97, 0.97, 0.9] * 4, caplog) == 0
-    assert warned([0.99] * 12, caplog, first_step=0) == 0
-    CollapseWatch(steps=9).look({"loss/total": 1.0}, step=9)
+def test_healthy_short_and_early_runs_are_left_alone():
+    assert not warnings([0.9] * 20)
+    assert not warnings([0.97, 0.97, 0.97, 0.97, 0.9] * 4)
+    assert not warnings([0.99] * 12, first_step=0)
+    assert CollapseWatch(steps=9).look({"loss/total": 1.0}, step=9) == ""
+
+
+def test_a_warning_reaches_the_driver_although_other_lines_follow(tmp_path, capsys):
+    worker, driver = Relay(tmp_path), Relay(tmp_path)
+    progress = Progress(9, write=worker.put, title="row: ")
+    worker.put("step 1")
+    driver.show_new()
+    progress.warn("the masks are the boxes")
+    worker.put("step 2")
+    worker.put("step 3")
+    driver.show_new()
+    driver.show_new()
+    assert capsys.readouterr().err.splitlines() == ["step 1", "warning: row: the masks are the boxes", "step 3"]

@@ -17,6 +17,7 @@ from depthbox.ops.pairwise import OFFSETS, Edges, first_difference, pair, second
 
 __all__ = [
     "affinities",
+    "at_masks",
     "color_change",
     "color_edges",
     "depth_change",
@@ -43,7 +44,7 @@ def projection(logits: Tensor, boxes: Tensor) -> Tensor:
 def color_edges(views: Views, *, threshold: float, dilation: int = DILATION) -> Edges:
     """Neighbours whose S_c = exp(-||Lab_i - Lab_j|| / 2) reaches `threshold`, on the plain view pooled 4x4 (BoxInst, eq. 4)."""
     similar = torch.exp(-0.5 * color_change(views, dilation=dilation)) >= threshold
-    return Edges(forward=similar, backward=similar, valid=_at_masks(views.valid), inside_only=True)
+    return Edges(forward=similar, backward=similar, valid=at_masks(views.valid), inside_only=True)
 
 
 def depth_edges(
@@ -55,7 +56,7 @@ def depth_edges(
     Pixels without disparity have no edge.
     """
     disparity = _disparity_255(views)
-    known = torch.isfinite(disparity[:, 0]) & _at_masks(views.valid)
+    known = torch.isfinite(disparity[:, 0]) & at_masks(views.valid)
     change = (
         first_difference(disparity, dilation=dilation)
         if form == "difference"
@@ -114,7 +115,8 @@ def _disparity_255(views: Views) -> Tensor:
     return pool_known(views.disparity, MASK_STRIDE) * 255
 
 
-def _at_masks(valid: Tensor) -> Tensor:
+def at_masks(valid: Tensor) -> Tensor:
+    """ "B H W" sampled where the stride-4 masks are: "B h w"."""
     return valid[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
 
 

@@ -16,14 +16,15 @@ Matches = tuple[Tensor, Tensor]
 """Int64 "M" boxes and int64 "M" detections, pairwise."""
 
 
-def right_similarity(disparity: Tensor, *, theta: float) -> Tensor:
+def right_similarity(disparity: Tensor, valid: Tensor, *, theta: float) -> Tensor:
     """s = exp(-|d(x) - d(x + 2)| / theta) of the full-size map "B 1 H W" in 0..1, taken on the 0..255 scale, sampled [2::4, 2::4]: "B h w".
 
-    0 where the neighbour is outside the image, NaN where either is unknown.
+    0 where the neighbour is outside the image (`valid` bool "B H W": padding is outside), NaN where either is unknown.
     """
     d = disparity[:, 0] * 255
     similar = torch.zeros_like(d)
-    similar[..., :-2] = torch.exp(-(d[..., :-2] - d[..., 2:]).abs() / theta)
+    near = torch.exp(-(d[..., :-2] - d[..., 2:]).abs() / theta)
+    similar[..., :-2] = torch.where(valid[..., 2:], near, 0.0)
     similar = torch.where(torch.isfinite(d), similar, torch.nan)
     return similar[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
 

@@ -12,7 +12,7 @@ from depthbox.ops.masks import dice_loss
 from depthbox.ops.pairwise import OFFSETS, agreement, pair
 from depthbox.supervision.parts.assignment import Positives
 
-__all__ = ["PseudoMasks", "mask_affinity", "mask_confidence", "pseudo_mask", "targets_of"]
+__all__ = ["PseudoMasks", "mask_affinity", "mask_quality", "pseudo_mask", "targets_of"]
 
 
 DILATION = 2
@@ -29,11 +29,10 @@ class PseudoMasks:
     """Float "N": the weight of the pseudo mask."""
 
 
-def mask_confidence(masks: Tensor, scores: Tensor) -> Tensor:
-    """c = sqrt(sqrt(s) q), q the mean probability over the pixels above 0.5, s the class score (BoxTeacher, mask-aware confidence): "N"."""
+def mask_quality(masks: Tensor) -> Tensor:
+    """q: the mean probability over the pixels above 0.5 of "N h w", 0 for a mask without any (BoxTeacher): "N"."""
     sure = masks > 0.5
-    quality = (masks * sure).sum((1, 2)) / sure.sum((1, 2)).clamp(min=1)
-    return (scores.sqrt() * quality).sqrt()
+    return (masks * sure).sum((1, 2)) / sure.sum((1, 2)).clamp(min=1)
 
 
 def targets_of(positives: Positives, pseudo: Sequence[PseudoMasks]) -> tuple[Tensor, Tensor]:
@@ -49,19 +48,19 @@ def pseudo_mask(logits: Tensor, targets: Tensor, confidence: Tensor) -> Tensor:
 
 
 def mask_affinity(
-    logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor, *, dilation: int = DILATION
+    logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor, *, valid: Tensor, dilation: int = DILATION
 ) -> Tensor:
     """`mask_affinity`: neighbours that agree in the smoothed pseudo mask should agree in the mask (BoxTeacher, eq. 6).
 
-    m <- (m + avgpool3(m)) / 2; A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box. c times the mean over an instance's
+    m <- (m + avgpool3(m)) / 2; A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box and whose second is `valid` (no padding). c times the mean over an instance's
     edges, mean over the instances with c > 0. All maps "N h w".
     """
     smooth = (targets + F.avg_pool2d(targets[:, None], 3, 1, 1, count_include_pad=False)[:, 0]) / 2
     total, count = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
     for dy, dx in OFFSETS:
         offset = (dy * dilation, dx * dilation)
-        (m_i, m_j), (in_i, in_j) = pair(smooth, offset), pair(boxes, offset)
-        directed = in_i.to(logits.dtype) + in_j.to(logits.dtype)
+        (m_i, m_j), (in_i, in_j), (valid_i, valid_j) = (pair(x, offset) for x in (smooth, boxes, valid))
+        directed = (in_i & valid_j).to(logits.dtype) + (in_j & valid_i).to(logits.dtype)
         weight = (m_i * m_j + (1 - m_i) * (1 - m_j) >= 0.5) * directed
         total = total + (weight * agreement(logits, offset)).sum((1, 2))
         count = count + weight.sum((1, 2))
