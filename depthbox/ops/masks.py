@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["aligned_bilinear", "box_masks", "dice_loss"]
+__all__ = ["aligned_bilinear", "box_masks", "dice_loss", "ellipse_masks"]
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -35,3 +35,16 @@ def box_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tens
     rows = (ys >= y0[:, None]) & (ys <= y1[:, None])
     columns = (xs >= x0[:, None]) & (xs <= x1[:, None])
     return rows[:, :, None] & columns[:, None, :]
+
+
+def ellipse_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tensor:
+    """The ellipses inscribed in the boxes "N 4" as bool masks "N h w", sampled at the pixel stride // 2 of each cell."""
+    ys = torch.arange(stride // 2, size_hw[0], stride, device=boxes_xyxy.device) + 0.5
+    xs = torch.arange(stride // 2, size_hw[1], stride, device=boxes_xyxy.device) + 0.5
+    centers, halves = (
+        (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2,
+        (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-6) / 2,
+    )
+    x = ((xs - centers[:, :1]) / halves[:, :1]).square()
+    y = ((ys - centers[:, 1:]) / halves[:, 1:]).square()
+    return y[:, :, None] + x[:, None, :] <= 1

@@ -14,6 +14,7 @@ from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.box_terms import (
     affinities,
     at_masks,
+    box_prior,
     color_change,
     color_edges,
     depth_change,
@@ -49,7 +50,11 @@ class BoxDepth:
         found = instance_step(
             student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
         )
-        terms = found.terms | {"projection": projection(found.masks.logits, found.boxes)}
+        logits, size_hw = found.masks.logits, (batch.views.strong.shape[-2], batch.views.strong.shape[-1])
+        terms = found.terms | {
+            "projection": projection(logits, found.boxes),
+            "box_prior": box_prior(logits, found.positives.boxes_xyxy, size_hw),
+        }
         terms |= self._affinities(found, edges) | self._distillation(found, distilled, batch.views)
         if self.guided:
             assert found.masks.depth is not None
@@ -125,6 +130,7 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
     """A schedule for every term this method has."""
     config, ramp_steps = method.config, method.config.warm_up * steps
     timed: dict[str, Schedule] = {
+        "box_prior": falling(2 * ramp_steps),
         "color_affinity": ramp(0, ramp_steps),
         "depth_affinity": ramp(ramp_steps, ramp_steps),
     }

@@ -8,12 +8,13 @@ __all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthWeights:
-    """All 1 in the paper."""
+    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up) and no `mask_affinity` (BoxTeacher's)."""
 
     class_focal: float = 1.0
     box_giou: float = 1.0
     box_quality: float = 1.0
     projection: float = 1.0
+    box_prior: float = 1.0
     color_affinity: float = 1.0
     depth_affinity: float = 1.0
     instance_depth: float = 1.0

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 __all__ = ["CollapseWatch"]
 
-COLLAPSED, PATIENCE = 0.95, 5
+FULL, EMPTY, PATIENCE = 0.95, 0.1, 5
 
 
 class CollapseWatch:
-    """Says once that the masks have become the boxes: `mask_box_ratio` above 0.95 in five log lines in a row, after the first third of the run."""
+    """Says once that the masks have become the boxes, or nothing: `mask_box_ratio` above 0.95 or below 0.1 in five log lines in a row, after the
+    first third of the run."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -18,11 +19,13 @@ class CollapseWatch:
         """The warning, at the one time it is due; else an empty text."""
         if self._said or "mask_box_ratio" not in metrics or step < self.steps / 3:
             return ""
-        self._in_a_row = self._in_a_row + 1 if metrics["mask_box_ratio"] > COLLAPSED else 0
+        ratio = metrics["mask_box_ratio"]
+        self._in_a_row = 0 if EMPTY <= ratio <= FULL else self._in_a_row + 1
         if self._in_a_row < PATIENCE:
             return ""
         self._said = True
+        what, step_to_take = ("so they are the boxes", "raise") if ratio > FULL else ("so there are none", "lower")
         return (
-            f"step {step}: the masks fill {metrics['mask_box_ratio']:.0%} of their boxes, so they are the boxes; raise "
-            "method.weights.color_affinity or depth_affinity, and look at the depth edges in the picture of the run"
+            f"step {step}: the masks fill {ratio:.0%} of their boxes, {what}; {step_to_take} method.weights.color_affinity or "
+            "depth_affinity, and look at the depth edges in the picture of the run"
         )

@@ -25,7 +25,7 @@ from depthbox.supervision.parts.assignment import assign
 from depthbox.supervision.parts.detection_terms import centerness, detection_terms
 
 DETECTION = {"class_focal", "box_giou", "box_quality"}
-GUIDED = DETECTION | {"projection", "color_affinity", "depth_affinity", "instance_depth"}
+GUIDED = DETECTION | {"projection", "box_prior", "color_affinity", "depth_affinity", "instance_depth"}
 LATE = 10**6
 """A step when all warm-ups are over."""
 
@@ -53,7 +53,7 @@ def test_every_term_trains_and_every_parameter_learns(form, quality):
     [
         (True, True, GUIDED),
         (True, False, GUIDED - {"instance_depth"}),
-        (False, False, DETECTION | {"projection", "color_affinity"}),
+        (False, False, DETECTION | {"projection", "box_prior", "color_affinity"}),
     ],
 )
 def test_terms_exist_where_they_can_mean_something(depth, guided, names):
@@ -125,6 +125,7 @@ def test_warm_ups_are_fractions_of_the_run():
     at = {step: {name: weights[name](step) for name in weights} for step in (0, 5, 10, 15, 20, 89)}
     assert [at[s]["color_affinity"] for s in at] == pytest.approx([0, 0.5, 1, 1, 1, 1])
     assert [at[s]["depth_affinity"] for s in at] == pytest.approx([0, 0, 0, 1, 2, 2])
+    assert [at[s]["box_prior"] for s in at] == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
     assert {at[s]["projection"] for s in at} == {0.5} and {at[s]["instance_depth"] for s in at} == {1.0}
     assert all(a <= b for a, b in pairwise(weights["depth_affinity"](s) for s in range(30)))
 

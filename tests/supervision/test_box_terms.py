@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from depthbox.core.batch import Views
-from depthbox.ops.masks import box_masks
+from depthbox.ops.masks import box_masks, ellipse_masks
 from depthbox.ops.pairwise import OFFSETS, pair
-from depthbox.supervision.parts.box_terms import affinities, color_edges, depth_edges, instance_depth, projection
+from depthbox.supervision.parts.box_terms import (
+    affinities,
+    box_prior,
+    color_edges,
+    depth_edges,
+    instance_depth,
+    projection,
+)
 
 EIGHT = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 ONE = torch.zeros(1, dtype=torch.int64)
@@ -253,3 +260,17 @@ def test_neighbours_may_be_nearer_than_published():
     for dilation, cut in ((1, 1), (2, 2)):
         edges = depth_edges(views, theta=2, threshold=0.5, form="difference", inside_only=False, dilation=dilation)
         assert (~edges.forward[0, 0, 8, : 16 - dilation]).sum() == cut
+
+
+def test_box_prior_is_the_dice_with_the_inscribed_ellipse():
+    boxes = torch.tensor([[8.0, 4.0, 56.0, 60.0], [0.0, 0.0, 32.0, 16.0]])
+    shapes = ellipse_masks(boxes, (64, 64), 4)
+    for n, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        for r, c in ((r, c) for r in range(16) for c in range(16)):
+            x, y = 4 * c + 2.5, 4 * r + 2.5
+            inside = ((x - (x0 + x1) / 2) / ((x1 - x0) / 2)) ** 2 + ((y - (y0 + y1) / 2) / ((y1 - y0) / 2)) ** 2 <= 1
+            assert bool(shapes[n, r, c]) == inside
+    assert box_prior(torch.where(shapes, 50.0, -50.0), boxes, (64, 64)).item() == pytest.approx(0, abs=1e-4)
+    assert box_prior(torch.full((2, 16, 16), -50.0), boxes, (64, 64)).item() == pytest.approx(1, abs=1e-4)
+    none = torch.zeros(0, 16, 16, requires_grad=True)
+    assert box_prior(none, boxes[:0], (64, 64)) == 0

@@ -15,6 +15,11 @@ def test_five_full_lines_in_a_row_warn_once():
     assert "step 64: the masks fill 97% of their boxes" in text
 
 
+def test_empty_masks_are_told_too():
+    (text,) = warnings([0.02] * 9)
+    assert "fill 2% of their boxes, so there are none; lower" in text
+
+
 def test_healthy_short_and_early_runs_are_left_alone():
     assert not warnings([0.9] * 20)
     assert not warnings([0.97, 0.97, 0.97, 0.97, 0.9] * 4)

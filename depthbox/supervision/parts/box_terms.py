@@ -12,12 +12,13 @@ from depthbox.core.dist import global_mean
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.ops.color import rgb_to_lab
 from depthbox.ops.depth import pool_known
-from depthbox.ops.masks import dice_loss
+from depthbox.ops.masks import dice_loss, ellipse_masks
 from depthbox.ops.pairwise import OFFSETS, Edges, first_difference, pair, second_difference, weighted_sums
 
 __all__ = [
     "affinities",
     "at_masks",
+    "box_prior",
     "color_change",
     "color_edges",
     "depth_change",
@@ -39,6 +40,16 @@ def projection(logits: Tensor, boxes: Tensor) -> Tensor:
     """
     p, t = logits.sigmoid(), boxes.to(logits.dtype)
     return global_mean((dice_loss(p.amax(1), t.amax(1)) + dice_loss(p.amax(2), t.amax(2))).sum(), float(len(logits)))
+
+
+def box_prior(logits: Tensor, positives_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """`box_prior`: dice of the mask and the ellipse inscribed in its box, mean over instances (ours).
+
+    Projection and affinities are content with a thin outline as well as with a filled shape; a short run falls for one or the other by chance. This
+    term decides it at the start and then leaves. logits "N h w", boxes float "N 4" in pixels of a view of `size_hw`.
+    """
+    target = ellipse_masks(positives_xyxy, size_hw, MASK_STRIDE)
+    return global_mean(dice_loss(logits.sigmoid(), target).sum(), float(len(logits)))
 
 
 def color_edges(views: Views, *, threshold: float, dilation: int = DILATION) -> Edges:
