@@ -96,10 +96,12 @@ def extent(mask: np.ndarray) -> list[float]:
 
 def joined(parts: list[Packed]) -> Packed:
     """Packs of ranks as the pack of all."""
-    columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in ("weak", "strong", "disparity")}
+    columns = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in ("weak", "strong", "teacher", "disparity")
+    }
     rows = {
         name: sum((getattr(p, name) for p in parts), ())
-        for name in ("sizes_hw", "boxes", "labels", "masks", "image_ids")
+        for name in ("sizes_hw", "teacher_sizes_hw", "boxes", "labels", "masks", "image_ids")
     }
     outcomes = [p.outcome for p in parts]
     whole = replace(
@@ -114,7 +116,7 @@ def joined(parts: list[Packed]) -> Packed:
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_the_shares_of_workers_are_the_batch_of_one(tmp_path, world_size):
-    source = source_of(write_photos(tmp_path))
+    source = replace(source_of(write_photos(tmp_path)), teacher_from=0)
     for step in range(4):
         whole = pack(source, step, source.plan.share(0, 1))
         parts = [pack(source, step, source.plan.share(rank, world_size)) for rank in range(world_size)]

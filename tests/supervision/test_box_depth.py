@@ -18,11 +18,12 @@ from depthbox.core.errors import UsageError
 from depthbox.core.schedule import constant
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.build import build_method
-from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, DistillationConfig, FullConfig
 from depthbox.supervision.full import Full
 from depthbox.supervision.method import weigh
 from depthbox.supervision.parts.assignment import assign
 from depthbox.supervision.parts.detection_terms import centerness, detection_terms
+from depthbox.supervision.parts.teacher import Teacher
 
 DETECTION = {"class_focal", "box_giou", "box_quality"}
 GUIDED = DETECTION | {"projection", "box_prior", "color_affinity", "depth_affinity", "instance_depth"}
@@ -198,7 +199,10 @@ def half(number: int | None) -> tuple[dict[str, float], torch.Tensor]:
             name: getattr(batch.views, name)[number : number + 1] for name in ("weak", "strong", "disparity", "valid")
         }
         batch = replace(batch, views=replace(batch.views, **views), instances=batch.instances[number : number + 1])
-    method = method_of()
+    torch.nn.init.constant_(model.detector.classify.bias, 1.0)
+    config = BoxDepthConfig(distillation=DistillationConfig(threshold=0.0))
+    teacher = Teacher(model, start=0, keep=0.9)
+    method = BoxDepth(config, steps=90, depth=True, guided=True, teacher=teacher)
     terms = method.losses(model, batch, 0).terms
     weigh(terms, method.weights, LATE).backward()
     return {name: mean_over_ranks(t).item() for name, t in terms.items()}, mean_over_ranks(
@@ -225,6 +229,7 @@ def test_two_workers_with_unequal_images_equal_one(tmp_path):
     assert first.wait(60) == 0
     (terms, gradient), (other, _) = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
     wanted, wanted_gradient = half(None)
+    assert wanted["pseudo_mask"] > 0
     assert terms == other
     assert terms == pytest.approx(wanted, rel=1e-3, abs=1e-5)
     torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-3, atol=1e-5)
