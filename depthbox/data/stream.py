@@ -55,7 +55,10 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
             max_task_retries=ACTOR_TRIES,
             fn_constructor_args=(depth.spec, depth.cache_folder, depth.device, 1, depth.maps_kind, depth.maps_zero),
         )
-    return _map(rows, functools.partial(_pack, ref), **tasks)
+    packs = _map(rows, functools.partial(_pack, ref), **tasks)
+    # Ray Train's options say so too; whoever reads the stream without it needs the order as well.
+    packs.context.execution_options.preserve_order = True
+    return packs
 
 
 def data_options() -> "ray.train.DataConfig":
