@@ -34,7 +34,11 @@ class Server:
     """`dashboard` in a process of its own, as a user starts it; it takes its time."""
 
     def __init__(self, uri: str, port: int) -> None:
-        code = f"import sys; from depthbox.tracking import dashboard; sys.exit(dashboard({uri!r}, port={port}))"
+        # Tests that run in a shell's background job would hand on an ignored Ctrl-C.
+        code = (
+            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            f"from depthbox.tracking import dashboard; sys.exit(dashboard({uri!r}, port={port}))"
+        )
         self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         self.said: list[str] = []
         self.address = ""

@@ -20,6 +20,7 @@ from depthbox.data.scene_layout import WIDE
 from depthbox.data.scenes import render_scene
 from depthbox.models.depth_net import DepthNetwork, NetworkNote, save_network
 from depthbox.models.depthwise import speed_up_strided_depthwise
+from depthbox.train.state import cpu_computes_bfloat16
 
 __all__ = ["augment", "depth_loss", "train_builtin"]
 
@@ -67,12 +68,12 @@ def _trained(
     optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_LR, weight_decay=0.02)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps + 1, pct_start=_RELIEF_FROM)
     generator = torch_generator("built-in depth", seed)
-    running = 0.0
+    running, mixed = 0.0, cpu_computes_bfloat16()
     for step in range(steps):
         index = torch.randint(len(images), (_BATCH,), generator=generator)
         crop_hw = _crop_hw(step / steps, size_hw)
         photos, target = augment(images[index], disparities[index], crop_hw=crop_hw, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             predicted = network(photos.contiguous(memory_format=torch.channels_last))
         loss = depth_loss(predicted, target, relief=min(1.0, step / (_RELIEF_FROM * steps)))
         optimizer.zero_grad(set_to_none=True)
