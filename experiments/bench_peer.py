@@ -93,11 +93,11 @@ def _trained(job: Job, steps: int):
 class _Features(nn.Module):
     """The same backbone and pyramid, named as torchvision wants them."""
 
-    def __init__(self, name: str, weights: str, channels: int, *, mixed: bool) -> None:
+    def __init__(self, name: str, weights: str, channels: int, *, frozen: int, mixed: bool) -> None:
         super().__init__()
         self.mixed = mixed
         self.backbone, self.out_channels = build_backbone(name, weights=weights), channels
-        self.backbone.freeze(1)
+        self.backbone.freeze(frozen)
         self.pyramid = FeaturePyramid(self.backbone.channels[1:], channels)
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
@@ -115,6 +115,7 @@ def _peer(job: Job, seconds: float) -> tuple[dict[str, float], int]:
             config.model.backbone,
             config.model.weights,
             config.model.channels,
+            frozen=config.model.frozen_stages,
             mixed=mixed_precision(config, torch.device("cpu")),
         ),
         len(job.classes) + 1,

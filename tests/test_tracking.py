@@ -87,6 +87,11 @@ def opened(out: Path, **changes: object) -> Tracker:
     return open_tracker(str(wanted.pop("uri", "")) or None, **wanted)
 
 
+def log_losses(run: Tracker, numbers: range) -> None:
+    for step in numbers:
+        run.metrics({"loss": step}, step=step)
+
+
 def rows(out: Path, query: str, *values: object) -> list[tuple]:
     with sqlite3.connect(out / "mlflow.db") as connection:
         return connection.execute(query, values).fetchall()
@@ -456,22 +461,19 @@ def test_a_server_gone_for_a_while_loses_nothing_and_stalls_nothing(
         picture = tmp_path / "a.png"
         picture.write_bytes(b"not decoded")
         run.artifact(picture, folder="pictures")
-        for step in range(50):
-            run.metrics({"loss": step}, step=step)
+        log_losses(run, range(50))
         assert run.flush(wait_s=20.0)
         assert run.command_to_open().startswith(f"{server.address}/#/experiments/")
         assert server.stop() == 130
 
         begin = time.perf_counter()
-        for step in range(50, 150):
-            run.metrics({"loss": step}, step=step)
-            lost.metrics({"loss": step}, step=step)
+        log_losses(run, range(50, 150))
+        log_losses(lost, range(50, 150))
         run.tags({"while": "away"})
         assert time.perf_counter() - begin < 0.5
         assert not run.flush(wait_s=0.5)  # a checkpoint is written: the points are on disk
         assert (out / "mlflow-unsent.jsonl").read_text().count('"key": "loss"') == 100
-        for step in range(150, 200):
-            run.metrics({"loss": step}, step=step)
+        log_losses(run, range(150, 200))
         begin = time.perf_counter()
         lost.finish("FINISHED", wait_s=0.5)
         assert time.perf_counter() - begin < 5.0

@@ -27,7 +27,7 @@ from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, targets_of
 from depthbox.supervision.parts.teacher import Teacher
 
-__all__ = ["BoxDepth"]
+__all__ = ["BoxDepth", "active_edges"]
 
 
 class BoxDepth:
@@ -45,7 +45,7 @@ class BoxDepth:
         self.depth_cost = scaled(falling(steps) if config.distillation.depth_cost_falls else constant(1.0), beta)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
-        edges = self._edges(batch.views)
+        edges = active_edges(batch.views, self.config, depth=self.depth)
         distilled = self._distilled(batch, step)
         found = instance_step(
             student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
@@ -73,26 +73,6 @@ class BoxDepth:
     def evaluated(self, student: nn.Module, step: int) -> nn.Module:
         """The teacher, once there is one."""
         return self.teacher.model if self.teacher is not None and self.teacher.active(step) else student
-
-    @torch.no_grad()
-    def _edges(self, views: Views) -> dict[str, Edges]:
-        c = self.config
-        color = color_edges(views, threshold=c.color_threshold, dilation=c.dilation)
-        if not self.depth:
-            return {"color_affinity": color}
-        depth = depth_edges(
-            views,
-            theta=c.depth_theta,
-            threshold=c.depth_threshold,
-            form=c.depth_form,
-            inside_only=c.depth_inside_only,
-            dilation=c.dilation,
-        )
-        if c.depth_veto:
-            color = vetoed(color, depth_change(views, dilation=c.dilation), limit=c.depth_veto)
-        if c.color_veto:
-            depth = vetoed(depth, color_change(views, dilation=c.dilation), limit=c.color_veto)
-        return {"color_affinity": color, "depth_affinity": depth}
 
     def _affinities(self, found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:
         values = affinities(
@@ -124,6 +104,28 @@ class BoxDepth:
                 logits, targets, found.boxes, confidence, valid=valid, dilation=self.config.dilation
             )
         return terms
+
+
+@torch.no_grad()
+def active_edges(views: Views, config: BoxDepthConfig, *, depth: bool) -> dict[str, Edges]:
+    """The edges of each affinity by the name of its loss, after the vetoes."""
+    c = config
+    color = color_edges(views, threshold=c.color_threshold, dilation=c.dilation)
+    if not depth:
+        return {"color_affinity": color}
+    deep = depth_edges(
+        views,
+        theta=c.depth_theta,
+        threshold=c.depth_threshold,
+        form=c.depth_form,
+        inside_only=c.depth_inside_only,
+        dilation=c.dilation,
+    )
+    if c.depth_veto:
+        color = vetoed(color, depth_change(views, dilation=c.dilation), limit=c.depth_veto)
+    if c.color_veto:
+        deep = vetoed(deep, color_change(views, dilation=c.dilation), limit=c.color_veto)
+    return {"color_affinity": color, "depth_affinity": deep}
 
 
 def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:

@@ -56,7 +56,7 @@ def _row(job: Job, record: ImageRecord, found: Detections | None) -> Row | None:
     except BadImage:
         return None
     disparity = _disparity(job, photo, record)
-    edges = None if disparity is None else _active_edges(job, disparity)
+    edges = None if disparity is None else _active_edges(job, photo, disparity)
     return Row(photo=photo, truth=record, disparity=disparity, depth_edges=edges, prediction=found)
 
 
@@ -71,14 +71,14 @@ def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray |
     return estimator.disparity([photo], [record.path])[0]
 
 
-def _active_edges(job: Job, disparity: np.ndarray) -> np.ndarray | None:
-    """The share of active depth edges a pixel at stride 4, at the plain size, before a veto or a disturbance."""
+def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndarray | None:
+    """The share of active depth edges a pixel at stride 4, at the plain size, before a disturbance."""
     import torch
     import torch.nn.functional as F
 
     from depthbox.core.batch import Views
     from depthbox.core.shapes import MASK_STRIDE
-    from depthbox.supervision.parts.box_terms import depth_edges
+    from depthbox.supervision.box_depth import active_edges
 
     config, views = job.experiment.method, job.experiment.data.views
     if not isinstance(config, BoxDepthConfig):
@@ -90,14 +90,7 @@ def _active_edges(job: Job, disparity: np.ndarray) -> np.ndarray | None:
     values = F.interpolate(
         torch.from_numpy(disparity).float()[None, None], size=size, mode="bilinear", align_corners=False
     )
-    blank = torch.zeros(1, 3, *size)
-    seen = Views(weak=blank, strong=blank, disparity=values, valid=torch.ones(1, *size, dtype=torch.bool))
-    edges = depth_edges(
-        seen,
-        theta=config.depth_theta,
-        threshold=config.depth_threshold,
-        form=config.depth_form,
-        inside_only=config.depth_inside_only,
-        dilation=config.dilation,
-    )
-    return edges.forward[0].float().mean(0).numpy()
+    pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1).float()[None] / 255
+    weak = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
+    seen = Views(weak=weak, strong=weak, disparity=values, valid=torch.ones(1, *size, dtype=torch.bool))
+    return active_edges(seen, config, depth=True)["depth_affinity"].forward[0].float().mean(0).numpy()

@@ -125,11 +125,8 @@ def test_the_digest_follows_the_content_not_the_order(read):
     assert read(shuffled).digest == read(document()).digest != read(other).digest
 
 
-def test_penn_fudan_with_and_without_masks(request):
-    try:
-        root = request.getfixturevalue("shared") / "data" / "pennfudan"
-    except pytest.FixtureLookupError:
-        pytest.skip("no `shared` fixture")
+def test_penn_fudan_with_and_without_masks(shared):
+    root = shared / "data" / "pennfudan"
     if not root.is_dir():
         pytest.skip("no Penn-Fudan beside the repository")
     files = (root / "annotations" / name for name in ("instances_train.json", "boxes_train.json"))
