@@ -30,28 +30,28 @@ def mask_head(kind: str, features: Tensor, image_index: Tensor, parameters: Tens
     features "B 16 h w", image_index int64 "N", parameters "N 233" or "N 242", relative "N 2 h w": (instance location - pixel location) /
     size of interest, x first. The depth-guided logit is (W_m F1) * P_d with P_d = sigmoid(W_d F1): P_d scales a logit, never flips it.
     """
-    outputs = 1 if kind == "condinst" else 2
-    w1, w2, w3, b1, b2, b3 = parameters.split(
-        (HIDDEN * (FEATURES + 2), HIDDEN * HIDDEN, HIDDEN * outputs, HIDDEN, HIDDEN, outputs), 1
+    counts = torch.bincount(image_index, minlength=len(features)).tolist()
+    groups = zip(features, parameters.split(counts), relative.split(counts), strict=True)
+    # One image after the other: its hidden maps stay in the processor's cache, and no map of features is copied for an instance.
+    out = torch.cat([_layers(kind, f.flatten(1), p, r.flatten(2)) for f, p, r in groups]).unflatten(
+        -1, relative.shape[-2:]
     )
-    n, (height, width) = len(parameters), features.shape[-2:]
-    w1 = w1.view(n, HIDDEN, FEATURES + 2)
-    hidden = torch.baddbmm(b1[:, :, None], w1[:, :, :2], relative.flatten(2)) + _shared_product(
-        w1[:, :, 2:], features.flatten(2), image_index
-    )
-    hidden = torch.baddbmm(b2[:, :, None], w2.view(n, HIDDEN, HIDDEN), hidden.relu()).relu()
-    out = torch.baddbmm(b3[:, :, None], w3.view(n, outputs, HIDDEN), hidden).view(n, outputs, height, width)
     if kind == "condinst":
         return DynamicMasks(logits=out[:, 0], depth=None)
     depth = out[:, 0].sigmoid()
     return DynamicMasks(logits=out[:, 1] * depth, depth=depth)
 
 
-def _shared_product(weights: Tensor, features: Tensor, image_index: Tensor) -> Tensor:
-    """weights[n] @ features[image_index[n]] without a copy of the features per instance: instances come grouped by image."""
-    counts = torch.bincount(image_index, minlength=len(features)).tolist()
-    parts = [
-        torch.matmul(w.flatten(0, 1), f).unflatten(0, w.shape[:2])
-        for w, f in zip(weights.split(counts), features, strict=True)
-    ]
-    return torch.cat(parts)
+def _layers(kind: str, features: Tensor, parameters: Tensor, relative: Tensor) -> Tensor:
+    """The three layers on one image: features "16 hw", parameters "n p", relative "n 2 hw" -> "n 1 hw" or, depth first, "n 2 hw"."""
+    n, outputs = len(parameters), 1 if kind == "condinst" else 2
+    w1, w2, w3, b1, b2, b3 = parameters.split(
+        (HIDDEN * (FEATURES + 2), HIDDEN * HIDDEN, HIDDEN * outputs, HIDDEN, HIDDEN, outputs), 1
+    )
+    w1 = w1.view(n, HIDDEN, FEATURES + 2)
+    seen = torch.addmm(b1.reshape(-1, 1), w1[:, :, 2:].reshape(-1, FEATURES), features).view(
+        n, HIDDEN, features.shape[1]
+    )
+    hidden = torch.baddbmm(seen, w1[:, :, :2], relative).relu_()
+    hidden = torch.baddbmm(b2[:, :, None], w2.view(n, HIDDEN, HIDDEN), hidden).relu_()
+    return torch.baddbmm(b3[:, :, None], w3.view(n, outputs, HIDDEN), hidden)
