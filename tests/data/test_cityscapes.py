@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_city import write_tiny_city
 
 from depthbox.core.errors import InputError
 from depthbox.data.cityscapes import INSTANCE_CLASSES, read_cityscapes
@@ -15,19 +16,7 @@ from depthbox.train.inputs import read_split
 
 @pytest.fixture
 def city(tmp_path: Path) -> Path:
-    ids = np.full((32, 64), 7, np.uint16)
-    ids[4:12, 6:20] = 26000
-    ids[10:30, 30:40] = 24003
-    ids[0:6, 50:60] = 24
-    ids[20:24, 2:6] = 33001
-    for kind, ending, array in (
-        ("gtFine", "gtFine_instanceIds", ids),
-        ("leftImg8bit", "leftImg8bit", np.zeros((32, 64, 3), np.uint8)),
-    ):
-        folder = tmp_path / kind / "train" / "aachen"
-        folder.mkdir(parents=True)
-        Image.fromarray(array).save(folder / f"aachen_000000_000019_{ending}.png")
-    return tmp_path
+    return write_tiny_city(tmp_path)
 
 
 def read(city: Path, *, masks: bool = True):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_city import write_tiny_city
 from tiny_data import tiny_experiment, write_tiny_data
 
 from depthbox.core.config import vary
@@ -161,6 +162,24 @@ def test_a_finished_model_is_fine_tuned_to_other_classes(data: Path, tmp_path: P
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
     assert torch.equal(first["controller.conv.weight"], second["controller.conv.weight"])
     assert second["detector.classify.weight"].shape[0] == 1 and first["detector.classify.weight"].shape[0] == 2
+
+
+def test_a_finished_model_goes_to_boxes_of_a_street(data: Path, tmp_path: Path) -> None:
+    """The paper's transfer: weights of one data set, then boxes of Cityscapes with its eight classes."""
+    run(tiny(data, tmp_path / "first"))
+    city = write_tiny_city(tmp_path / "city", splits=("train", "val"))
+    split = {"images": "leftImg8bit", "annotations": "gtFine"}
+    street = {f"data.{s}.{key}": f"{place}/{s}" for s in ("train", "val") for key, place in split.items()}
+    result = run(
+        tiny(
+            city, tmp_path / "second", **street, **{"model.init": str(tmp_path / "first"), "data.views.short_side": 32}
+        )
+    )
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
+    assert second["detector.classify.weight"].shape[0] == 8
+    moved = (first["controller.conv.weight"] - second["controller.conv.weight"]).abs().max()
+    assert 0 < moved < 0.1
+    assert {"mask_ap/person", "mask_ap/car", "mask_ap/bicycle"} <= result.scores.keys()
 
 
 def test_a_folder_of_another_experiment_is_refused(data: Path, tmp_path: Path) -> None:
