@@ -50,6 +50,16 @@ def test_a_setting_that_would_change_the_table_is_refused():
         TABLE.placed({"schedule.steps": "3"})
 
 
+def test_weights_are_part_of_a_cell_by_what_is_in_them(tmp_path: Path) -> None:
+    digests = []
+    for name, content in (("here", b"one"), ("there", b"one"), ("other", b"two")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(content)
+        digests.append([c.digest for c in TABLE.placed({"model.weights": str(file)}).cells()])
+    here, there, other = digests
+    assert here == there and not set(here) & set(other) and not set(here) & {c.digest for c in TABLE.cells()}
+
+
 def test_mean_and_spread_of_what_is_there(tmp_path):
     names = {(c.row, c.seed): c.digest for c in TABLE.cells()}
     for row, seed, ap in (("base", 0, 0.2), ("base", 1, 0.4), ("no colour", 0, 0.1)):
