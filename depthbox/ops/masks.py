@@ -37,13 +37,13 @@ def box_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tens
     return rows[:, :, None] & columns[:, None, :]
 
 
-def ellipse_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tensor:
-    """The ellipses inscribed in the boxes "N 4" as bool masks "N h w", sampled at the pixel stride // 2 of each cell."""
+def ellipse_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int, *, size: float = 1.0) -> Tensor:
+    """The ellipses inscribed in the boxes "N 4", their axes times `size`, as bool masks "N h w", sampled at the pixel stride // 2 of each cell."""
     ys = torch.arange(stride // 2, size_hw[0], stride, device=boxes_xyxy.device) + 0.5
     xs = torch.arange(stride // 2, size_hw[1], stride, device=boxes_xyxy.device) + 0.5
     centers, halves = (
         (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2,
-        (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-6) / 2,
+        (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-6) / 2 * size,
     )
     x = ((xs - centers[:, :1]) / halves[:, :1]).square()
     y = ((ys - centers[:, 1:]) / halves[:, 1:]).square()

@@ -53,7 +53,7 @@ class BoxDepth:
         logits, size_hw = found.masks.logits, (batch.views.strong.shape[-2], batch.views.strong.shape[-1])
         terms = found.terms | {
             "projection": projection(logits, found.boxes),
-            "box_prior": box_prior(logits, found.positives.boxes_xyxy, size_hw),
+            "box_prior": box_prior(logits, found.positives.boxes_xyxy, size_hw, size=self.config.prior_size),
         }
         terms |= self._affinities(found, edges) | self._distillation(found, distilled, batch.views)
         if self.guided:

@@ -49,12 +49,14 @@ class BoxDepthConfig:
     """The colour ramp 0..W and the depth ramp W..2W, W = `warm_up`, are fractions of the run; thresholds as published.
 
     Ours, 0 for off: `color_veto` is the Lab distance above which a depth edge is not believed, `depth_veto` the step of disparity (0..255)
-    above which a colour edge is not. `dilation` is the distance of neighbours in cells of stride 4: 2 as published, at a short side of 800.
+    above which a colour edge is not. `prior_size` scales the axes of the
+    ellipse of `box_prior`. `dilation` is the distance of neighbours in cells of stride 4: 2 as published, at a short side of 800.
     """
 
     weights: BoxDepthWeights = BoxDepthWeights()
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
+    prior_size: float = 1.0
     dilation: Literal[1, 2, 3] = 2
     color_threshold: float = 0.3
     depth_threshold: float = 0.5

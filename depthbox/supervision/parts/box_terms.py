@@ -42,13 +42,13 @@ def projection(logits: Tensor, boxes: Tensor) -> Tensor:
     return global_mean((dice_loss(p.amax(1), t.amax(1)) + dice_loss(p.amax(2), t.amax(2))).sum(), float(len(logits)))
 
 
-def box_prior(logits: Tensor, positives_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """`box_prior`: dice of the mask and the ellipse inscribed in its box, mean over instances (ours).
+def box_prior(logits: Tensor, positives_xyxy: Tensor, size_hw: tuple[int, int], *, size: float = 1.0) -> Tensor:
+    """`box_prior`: dice of the mask and the ellipse inscribed in its box, its axes times `size`, mean over instances (ours).
 
     Projection and affinities are content with a thin outline as well as with a filled shape; a short run falls for one or the other by chance. This
     term decides it at the start and then leaves. logits "N h w", boxes float "N 4" in pixels of a view of `size_hw`.
     """
-    target = ellipse_masks(positives_xyxy, size_hw, MASK_STRIDE)
+    target = ellipse_masks(positives_xyxy, size_hw, MASK_STRIDE, size=size)
     return global_mean(dice_loss(logits.sigmoid(), target).sum(), float(len(logits)))
 
 
