@@ -31,6 +31,9 @@ __all__ = ["MlflowTracker", "RunRequest", "experiment_of", "open_run"]
 log = logging.getLogger("depthbox.tracking")
 
 ENTITIES = 100  # MLflow's limit of params or tags in a batch
+KIND = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # else MLflow's pages take it for a study of language models
 OPEN_WAIT_S, RESUME_WAIT_S, FINISH_WAIT_S = 10.0, 60.0, 60.0
 
 
@@ -233,9 +236,8 @@ def experiment_of(client: "MlflowClient", request: RunRequest) -> str:
     found = client.get_experiment_by_name(request.experiment)
     if found is None:
         try:
-            return client.create_experiment(
-                request.experiment, artifact_location=artifact_root(request.uri, out=request.out)
-            )
+            place = artifact_root(request.uri, out=request.out)
+            return client.create_experiment(request.experiment, artifact_location=place, tags=KIND)
         except MlflowException as error:
             found = client.get_experiment_by_name(request.experiment)  # another process was faster
             if found is None:
