@@ -124,7 +124,12 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 def _chosen(table: Ablation, words: dict[str, str]) -> tuple[Ablation, int | None]:
     """The part of the table that `seeds=`, `rows=` (a part of their names) and `cells=` (at most so many now) ask for; they leave `words`."""
     if "seeds" in words:
-        table = replace(table, seeds=tuple(_whole("seeds", one) for one in words.pop("seeds").split(",")))
+        seeds = tuple(_whole("seeds", one) for one in words.pop("seeds").split(","))
+        if unknown := set(seeds) - set(table.seeds):
+            raise UsageError(
+                f"seeds={min(unknown)}: the table has {', '.join(map(str, table.seeds))}; add it to the file's seeds=(...)"
+            )
+        table = replace(table, seeds=seeds)
     if "rows" in words:
         wanted = words.pop("rows")
         rows = {name: changes for name, changes in table.rows.items() if wanted in name}

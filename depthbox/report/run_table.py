@@ -1,8 +1,9 @@
 """A table from start to end: its missing cells run, then the report is written, beside the results and in MLflow's parent run."""
 
 import logging
+import math
 import sys
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from depthbox.tracking.study import Study
 __all__ = ["TableRun", "stopped"]
 
 log = logging.getLogger("depthbox")
+
+REPORT_EVERY_S = 120.0
+"""Plots take seconds, so that after a short cell only the tables are renewed."""
 
 
 def stopped(error: BaseException) -> bool:
@@ -39,6 +43,9 @@ class TableRun:
     command: str
     failed: dict[str, str] = field(default_factory=dict)
     """"row, seed n" -> why, of this run."""
+    pictures: dict[str, str] = field(default_factory=dict)
+    """Plots of the newest report: title -> address for MLflow's note."""
+    reported_at: float = -math.inf
 
     @property
     def uri(self) -> str:
@@ -52,7 +59,7 @@ class TableRun:
         return compare(self.whole, finished_cells(self.results))
 
     def run_missing(self, study: Study, *, limit: int | None) -> None:
-        """A cell that fails is told and left for the next time; Ctrl-C passes through. The tables are renewed after every cell."""
+        """A cell that fails is told and left for the next time; Ctrl-C passes through. The report is renewed on the way."""
         cells = self.missing()[:limit]
         for number, cell in enumerate(cells, 1):
             title = f"{cell.row}, seed {cell.seed}"
@@ -68,9 +75,10 @@ class TableRun:
                 continue
             keep(done, self.results / f"{self.name}.jsonl")
             self._keep_trace(cell, done)
-            self.write_tables(study, pictures={})
+            late = time.monotonic() - self.reported_at > REPORT_EVERY_S
+            (self.write_report if late else self.write_tables)(study)
 
-    def write_tables(self, study: Study, *, pictures: Mapping[str, str]) -> None:
+    def write_tables(self, study: Study) -> None:
         """Markdown and CSV beside the results and in the parent run, whose note and best configuration are renewed too."""
         found = self.compared()
         texts = {"markdown": markdown(found, name=self.name, run_link=self._run_link), "csv": csv_text(found)}
@@ -78,7 +86,7 @@ class TableRun:
         (self.results / f"{self.name}.md").write_text(texts["markdown"])
         (self.results / f"{self.name}.csv").write_text(texts["csv"])
         study.table(self.name, **texts)
-        study.note(note(found, pictures=dict(pictures)))
+        study.note(note(found, pictures=self.pictures))
         study.tags({"depthbox.cells": f"{found.finished} of {found.cells}"})
         study.points({"cells_finished": found.finished}, step=found.finished)
         if found.best is not None:
@@ -93,13 +101,19 @@ class TableRun:
         traces = {
             c.digest: t for row in found.rows for c in row.cells if (t := read_trace(c.digest, folder)) is not None
         }
-        plots = draw_plots(self.whole, found, traces, self.out / "figures")
+        try:
+            plots = draw_plots(self.whole, found, traces, self.out / "figures")
+        except ImportError as error:  # a bare GPU box: the page can be written elsewhere
+            log.warning("depthbox: no plots: %s", error)
+            plots = []
         for plot in plots:
             study.figure(plot.file)
-        self.write_tables(study, pictures={plot.title: study.figure_address(plot.file) for plot in plots})
+        self.pictures = {plot.title: study.figure_address(plot.file) for plot in plots}
+        self.write_tables(study)
         facts = PageFacts(name=self.name, uri=self.uri, command=self.command, failed=self.failed)
         page = write_page(found, plots, self.results / f"{self.name}.html", facts)
         study.page(page)
+        self.reported_at = time.monotonic()
         return page
 
     def _find_traces(self) -> None:
@@ -114,7 +128,8 @@ class TableRun:
         """Never the end of a table: the scores are kept already."""
         try:
             experiment = at_its_place(cell, self.out)
-            keep_trace(cell.digest, self.results / "cells", experiment=experiment, run_id=done.run_id)
+            kept = {"run_id": done.run_id, "pictures": cell.seed == self.whole.seeds[0]}
+            keep_trace(cell.digest, self.results / "cells", experiment=experiment, **kept)  # type: ignore[arg-type]
         except Exception as error:
             log.warning("depthbox: no curves or pictures of %s, seed %d: %s", cell.row, cell.seed, error)
 

@@ -19,7 +19,6 @@ log = logging.getLogger("depthbox")
 
 POINTS, DIGITS = 40, 4
 PHOTOS, PANEL_HEIGHT = 5, 112
-LEFT_OUT = ("depth/", "rows_", "images_per_second", "learning_rate", "cache_hits", "depth_inferences")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +30,22 @@ class Trace:
     truth: Path | None = None
 
 
-def keep_trace(digest: str, folder: Path, *, experiment: Experiment, run_id: str) -> None:
-    """Write `folder/<digest>.json`, a strip `.jpg` and once for all cells the truth; what the run has not left is left out."""
+def keep_trace(digest: str, folder: Path, *, experiment: Experiment, run_id: str, pictures: bool) -> None:
+    """Write `folder/<digest>.json`, and with `pictures` a strip `.jpg` and once for all cells the truth; what the run has not left is left out."""
     from depthbox.tracking.read import curves_of
 
     curves = curves_of(experiment.tracking.uri or "none", run_id)
-    kept = {
-        name: _thinned(points) for name, points in curves.items() if not name.startswith(LEFT_OUT) and len(points) > 1
-    }
-    truth = _strips(digest, folder, experiment)
+    kept = {name: _thinned(points) for name, points in curves.items() if _is_kept(name) and len(points) > 1}
     folder.mkdir(parents=True, exist_ok=True)
+    truth = _strips(digest, folder, experiment) if pictures else ""
     part = folder / f".{digest}.{os.getpid()}"
     part.write_text(json.dumps({"curves": kept, "truth": truth}, separators=(",", ":")) + "\n")
     part.replace(folder / f"{digest}.json")
+
+
+def _is_kept(name: str) -> bool:
+    """Losses and scores, not those of single classes."""
+    return name == "mask_box_ratio" or (name.startswith(("loss/", "val/")) and name.count("/") == 1)
 
 
 def read_trace(digest: str, folder: Path) -> Trace | None:

@@ -164,12 +164,12 @@ def test_two_processes_do_not_share_a_folder(small: Place, capsys: pytest.Captur
 
 def test_a_part_that_does_not_exist_is_refused(small: Place) -> None:
     assert main([*small.words, "rows=nothing"]) == 2
-    assert main([*small.words, "seeds=a"]) == 2
+    assert main([*small.words, "seeds=a"]) == main([*small.words, "seeds=7"]) == 2
 
 
 @pytest.mark.slow
 def test_ctrl_c_and_a_kill_keep_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    place = Place(tmp_path, steps=40)
+    place = Place(tmp_path, steps=12)
     place.mend()
     with _started(place, until="cell 2 of 3", runs=3) as process:
         process.send_signal(signal.SIGINT)
