@@ -1,5 +1,6 @@
 """An ablation table: rows x seeds of experiments, finished cells kept as lines of JSON, so that a table resumes anywhere and tables share rows."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,8 +38,9 @@ class Ablation:
                 yield Cell(row=row, seed=seed, experiment=replace(vary(self.base, changes), seed=seed))
 
     def placed(self, words: Mapping[str, object]) -> "Ablation":
-        """The same table at another place. Raises `UsageError` for a setting that would change what is measured, except the data's root."""
-        allowed = (*PLACES, "data.root")
+        """The same table at another place. Raises `UsageError` for a setting that would change what is measured, except the data's root and the
+        backbone's weights, which are part of every cell's digest by their content."""
+        allowed = (*PLACES, "data.root", "model.weights")
         for path in words:
             if not any(path == place or path.startswith(place + ".") for place in allowed):
                 raise UsageError(
@@ -55,8 +57,10 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """Names the cell on every machine: where the data lies does not count."""
-        return name_of(replace(self.experiment, data=replace(self.experiment.data, root="")))
+        """Names the cell on every machine: where the data and the weights lie does not count, what the weights are does."""
+        data, model = self.experiment.data, self.experiment.model
+        weights = _content(model.weights) if Path(model.weights).is_file() else model.weights
+        return name_of(replace(self.experiment, data=replace(data, root=""), model=replace(model, weights=weights)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,11 @@ class Finished:
     machine: str
     commit: str
     run_id: str = ""
+
+
+@functools.cache
+def _content(file: str) -> str:
+    return f"sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]}"
 
 
 def finished_cells(folder: Path) -> dict[str, Finished]:

@@ -31,9 +31,6 @@ __all__ = ["MlflowTracker", "RunRequest", "experiment_of", "open_run"]
 log = logging.getLogger("depthbox.tracking")
 
 ENTITIES = 100  # MLflow's limit of params or tags in a batch
-KIND = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # else MLflow's pages take it for a study of language models
 OPEN_WAIT_S, RESUME_WAIT_S, FINISH_WAIT_S = 10.0, 60.0, 60.0
 
 
@@ -227,6 +224,10 @@ def _run(client: "MlflowClient", uri: str, request: RunRequest) -> tuple["Run", 
     origin = {"continues_run": request.run_id} if request.run_id else {}
     run = client.create_run(experiment_id, run_name=request.run_name)
     return run, {"mlflow.source.name": "depthbox", **origin}
+
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow's pages take the experiment for a study of language models."""
 
 
 def experiment_of(client: "MlflowClient", request: RunRequest) -> str:

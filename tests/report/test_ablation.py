@@ -30,6 +30,16 @@ def test_a_setting_that_would_change_the_table_is_refused():
         TABLE.placed({"schedule.steps": "3"})
 
 
+def test_weights_are_part_of_a_cell_by_what_is_in_them(tmp_path: Path) -> None:
+    digests = []
+    for name, content in (("here", b"one"), ("there", b"one"), ("other", b"two")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(content)
+        digests.append([c.digest for c in TABLE.placed({"model.weights": str(file)}).cells()])
+    here, there, other = digests
+    assert here == there and not set(here) & set(other) and not set(here) & {c.digest for c in TABLE.cells()}
+
+
 def test_a_finished_cell_is_found_again_whatever_file_it_is_in(tmp_path):
     kept = {"row": "base", "seed": 0, "seconds": 90.0, "machine": "m", "commit": "c"}
     one, other = (Finished(digest=digest, scores={"mask_ap": 0.2}, **kept) for digest in "ab")
