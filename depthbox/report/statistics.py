@@ -59,10 +59,10 @@ def difference(row: Mapping[int, float], base: Mapping[int, float]) -> Differenc
     values = [row[seed] - base[seed] for seed in seeds]
     _check(values)
     n, mean = len(values), math.fsum(values) / len(values)
-    if not any(values):
+    if n > 1 and not any(values):
         return Difference(n=n, mean=0.0, interval=(0.0, 0.0), p=1.0)
     sd = _sd(values) if n > 1 else 0.0
-    if sd <= 1e-12 * max(map(abs, values)):  # rounding of equal differences is no spread
+    if n == 1 or sd <= 1e-12 * max(map(abs, values)):  # rounding of equal differences is no spread
         return Difference(n=n, mean=mean, interval=None, p=None)
     from scipy import stats
 

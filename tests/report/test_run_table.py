@@ -168,6 +168,7 @@ def test_a_part_that_does_not_exist_is_refused(small: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ctrl_c_and_a_kill_keep_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
     place = Place(tmp_path, steps=12)
     place.mend()
@@ -190,6 +191,7 @@ def test_ctrl_c_and_a_kill_keep_what_is_finished_and_the_same_command_goes_on(tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_browser_shows_table_and_plots_on_mlflows_page_of_the_parent(small: Place, tmp_path: Path) -> None:
     small.mend()
     assert main(small.words) == 0
@@ -198,6 +200,11 @@ def test_a_browser_shows_table_and_plots_on_mlflows_page_of_the_parent(small: Pl
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment())
     try:
         address = next(line for line in server.stdout if "is shown at" in line).split(" at ")[1].split()[0]
+        # The same command with the server's address goes on in the same parent, and now there are pages to link to.
+        assert main([*small.words, "cells=0", f"tracking.uri={address}"]) == 0
+        assert set(small.runs().values()) == {"FINISHED"} and len(small.runs()) == 4
+        for cell in finished_cells(small.results).values():
+            assert f'href="{address}/#/runs/{cell.run_id}"' in (small.results / "table_small.html").read_text()
         page = f"{address}/#/experiments/{experiment}/runs/{parent}"
         unfold = (
             "(b => b && (b.click(), true))([...document.querySelectorAll('*')].find(b => b.innerText == 'Show more'))"

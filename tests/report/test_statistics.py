@@ -77,6 +77,7 @@ def test_only_shared_seeds_count():
     alone = difference({0: 0.5, 1: 0.7}, {0: 0.4})
     assert (alone.n, alone.interval, alone.p) == (1, None, None)
     assert alone.mean == pytest.approx(0.1)
+    assert difference({0: 0.5}, {0: 0.5}).p is None
 
 
 def test_differences_without_spread_claim_nothing():
