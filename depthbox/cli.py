@@ -47,10 +47,11 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
         plans=True,
     ),
     "ablate": Command(
-        says="run the missing cells of an ablation table, then show it",
-        usage="""  depthbox ablate experiments/table_NAME.py [data.root=DIR] [seeds=0,1] [rows=TEXT] [cells=N]
+        says="run the missing cells of an ablation table, then write and show it",
+        usage="""  depthbox ablate experiments/table_NAME.py [data.root=DIR] [seeds=0,1] [rows=TEXT] [cells=N] [tracking.uri=URI] [out=DIR]
 
-finished cells are lines of experiments/results/*.jsonl and never run again""",
+finished cells are lines of experiments/results/*.jsonl and never run again; the table is written beside them as Markdown,
+CSV and an HTML page with plots, and into a parent run in MLflow""",
         plans=True,
     ),
     "evaluate": Command(

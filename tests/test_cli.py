@@ -106,7 +106,7 @@ def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
     assert time.monotonic() - started < 1.0
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "depth", "data", "dashboard", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "train", "ablate", "evaluate", "depth", "data", "dashboard", "doctor"])
 def test_every_command_has_help(command: str) -> None:
     answer = depthbox(command, "--help")
     assert answer.status == 0

@@ -1,20 +1,19 @@
-"""`depthbox ablate TABLE.py`: run the cells of a table that are missing, then show and write the table."""
+"""`depthbox ablate TABLE.py`: run the cells of a table that are missing, then write and show the table."""
 
 import argparse
 import importlib.util
-import math
-import platform
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides
 from depthbox.core.errors import InputError, UsageError
-from depthbox.report.ablation import Ablation, Cell, Finished, finished_cells, keep, summary
+from depthbox.report.ablation import Ablation
 
 __all__ = ["command", "load_table"]
 
@@ -24,32 +23,34 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "which table? depthbox ablate experiments/table_NAME.py [seeds=0,1] [rows=TEXT] [cells=N] path=value ..."
         )
+    from depthbox.report.run_table import TableRun
+    from depthbox.tracking import tracking_uri
+
     file, words = Path(arguments.words[0]), parse_overrides(arguments.words[1:])
     whole = load_table(file)
     chosen, limit = _chosen(whole, words)
     out = Path(words.pop("out", f"out/{file.stem}")).absolute()
-    table = chosen.placed(words)
-    results = file.resolve().parent / "results"
-    missing = [cell for cell in table.cells() if cell.digest not in finished_cells(results)]
+    places = {"tracking.experiment": file.stem} | words
+    places["tracking.uri"] = tracking_uri(words.get("tracking.uri"), out=out)
+    table = TableRun(
+        name=file.stem,
+        whole=whole.placed(places),
+        chosen=chosen.placed(places),
+        out=out,
+        results=file.resolve().parent / "results",
+        command=shlex.join(["depthbox", "ablate", *arguments.words]),
+    )
     if arguments.dry_run:
-        for cell in missing:
+        for cell in table.missing():
             print(f"{cell.digest}  {cell.row}  seed {cell.seed}", file=for_people(as_json=arguments.json))
         return 0
-    failed = 0
-    for number, cell in enumerate(missing[:limit], 1):
-        print(f"cell {number} of {len(missing[:limit])}: {cell.row}, seed {cell.seed}", file=sys.stderr, flush=True)
-        try:
-            keep(_run(cell, out, table.metrics), results / f"{file.stem}.jsonl")
-        except InputError as error:
-            failed += 1
-            print(f"depthbox: {cell.row}, seed {cell.seed}: {error}", file=sys.stderr, flush=True)
-    _write(whole.placed(words), results, file.stem)
-    _show(table, results, as_json=arguments.json)
-    return 1 if failed else 0
+    page, opened_by = _run(table, limit)
+    _show(table, page, opened_by, as_json=arguments.json)
+    return 1 if table.failed else 0
 
 
 def load_table(file: Path) -> Ablation:
-    """The `TABLE` of a Python file. Raises `InputError` where there is none."""
+    """The `TABLE` of a Python file, about what its docstring says. Raises `InputError` where there is none."""
     if not file.is_file():
         raise InputError(file, "", "there is no such table", "give a file such as experiments/table_box_depth.py")
     spec = importlib.util.spec_from_file_location(file.stem, file)
@@ -61,13 +62,74 @@ def load_table(file: Path) -> Ablation:
         raise InputError(
             file, "TABLE", "is no depthbox.report.ablation.Ablation", "write TABLE = Ablation(base=..., rows={...})"
         )
-    return table
+    return replace(table, about=table.about or (module.__doc__ or "").strip())
+
+
+def _run(table, limit: int | None) -> tuple[Path, str]:
+    """The page, and how to open the parent run, which ends in the state that the table does."""
+    from depthbox.report.run_table import stopped
+    from depthbox.tracking.study import open_study
+
+    experiment, digest = table.whole.base.tracking.experiment, table.whole.digest
+    with _alone(table.out), _sigterm_as_ctrl_c():
+        study = open_study(table.uri, experiment=experiment, name=table.name, digest=digest, out=table.out)
+        try:
+            table.run_missing(study, limit=limit)
+            page = table.write_report(study)
+        except BaseException as error:
+            study.finish("KILLED" if stopped(error) else "FAILED")
+            raise
+        study.finish("FAILED" if table.failed else "FINISHED")
+    return page, study.command_to_open()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Two processes on one folder would run the same cells, and own the same runs."""
+    import filelock
+
+    out.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out / ".ablate.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(
+            out, "", "another process is at work on this table here", "wait, or give another out="
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Between the cells; during one, the run hears it and leaves a checkpoint."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _chosen(table: Ablation, words: dict[str, str]) -> tuple[Ablation, int | None]:
     """The part of the table that `seeds=`, `rows=` (a part of their names) and `cells=` (at most so many now) ask for; they leave `words`."""
     if "seeds" in words:
-        table = replace(table, seeds=tuple(_whole("seeds", one) for one in words.pop("seeds").split(",")))
+        seeds = tuple(_whole("seeds", one) for one in words.pop("seeds").split(","))
+        if unknown := set(seeds) - set(table.seeds):
+            raise UsageError(
+                f"seeds={min(unknown)}: the table has {', '.join(map(str, table.seeds))}; add it to the file's seeds=(...)"
+            )
+        table = replace(table, seeds=seeds)
     if "rows" in words:
         wanted = words.pop("rows")
         rows = {name: changes for name, changes in table.rows.items() if wanted in name}
@@ -83,70 +145,17 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def _run(cell: Cell, out: Path, metrics: Sequence[str]) -> Finished:
-    """Raises `InputError` where the run fails, or gives no number for a metric of the table."""
-    from depthbox.train.launch import run
-
-    since = time.monotonic()
-    experiment = replace(cell.experiment, out=str(out / cell.digest))
-    store = experiment.tracking.uri or f"sqlite:///{out / 'mlflow.db'}"
-    named = replace(experiment.tracking, uri=store, run_name=f"{cell.row} (seed {cell.seed})")
-    result = run(replace(experiment, tracking=named), command=f"depthbox ablate: {cell.row}, seed {cell.seed}")
-    lacking = [name for name in metrics if not math.isfinite(result.scores.get(name, math.nan))]
-    if lacking:
-        raise InputError(
-            result.out,
-            "",
-            f"has no {', '.join(lacking)} ({result.note})",
-            "give validation masks, then run the table again",
-        )
-    return Finished(
-        digest=cell.digest,
-        row=cell.row,
-        seed=cell.seed,
-        scores=dict(result.scores),
-        seconds=round(time.monotonic() - since, 1),
-        machine=_machine(),
-        commit=_commit(),
-        run_id=result.run_id,
-    )
-
-
-def _machine() -> str:
-    import torch
-
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"{torch.get_num_threads()} threads {platform.machine()}"
-    )
-    return f"{device}, torch {torch.__version__}"
-
-
-def _commit() -> str:
-    """Of the code that ran, with a + where it was edited since; empty for an installed package."""
-    here = Path(__file__).resolve().parent
-    try:
-        words = [["git", "rev-parse", "--short", "HEAD"], ["git", "status", "--porcelain", "--", str(here.parent)]]
-        head, edits = (
-            subprocess.run(w, cwd=here, capture_output=True, text=True, check=False).stdout.strip() for w in words
-        )
-    except OSError:
-        return ""
-    return f"{head}+" if head and edits else head
-
-
-def _write(whole: Ablation, results: Path, name: str) -> None:
-    from depthbox.report.table import markdown_table
-
-    results.mkdir(parents=True, exist_ok=True)
-    (results / f"{name}.md").write_text(markdown_table(*summary(whole, finished_cells(results))) + "\n")
-
-
-def _show(table: Ablation, results: Path, *, as_json: bool) -> None:
+def _show(table, page: Path, opened_by: str, *, as_json: bool) -> None:
     from depthbox.report.table import console_table
+    from depthbox.report.text import overview
 
-    columns, rows = summary(table, finished_cells(results))
-    console_table(columns, rows, file=for_people(as_json=as_json))
+    columns, rows = overview(table.compared())
+    people = for_people(as_json=as_json)
+    console_table(columns, rows, file=people)
+    for title, why in table.failed.items():
+        print(f"failed     {title}: {why}", file=people)
+    print(f"page       {page}", file=people)
+    if opened_by:
+        print(f"MLflow     {opened_by}", file=people)
     if as_json:
-        end_with_json({"columns": columns, "rows": rows})
+        end_with_json({"columns": columns, "rows": rows, "failed": table.failed, "page": str(page)})

@@ -4,6 +4,7 @@ import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from depthbox.data.decode import rasterise
 from depthbox.data.schema import Detections, ImageRecord
 
-__all__ = ["Row", "disparity_colours", "image_grid", "palette"]
+__all__ = ["Row", "disparity_colours", "image_grid", "image_strip", "palette"]
 
 _GAP, _HEAD, _LINE = 6, 26, 20
 _PAPER, _INK, _UNKNOWN = (255, 255, 255), (32, 32, 36), (128, 128, 128)
@@ -68,6 +69,29 @@ def image_grid(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _pasted(columns, legend).save(path)
+    return path
+
+
+def image_strip(
+    rows: Sequence[Row],
+    path: Path,
+    *,
+    column: Literal["photo", "prediction", "truth"],
+    by_class: bool,
+    min_score: float = 0.5,
+    panel_height: int = 112,
+) -> Path | None:
+    """Write one column of `image_grid` as a line from left to right, without words; None where no row has such a panel."""
+    panels = [panel for row in rows if (panel := _COLUMNS[column](row, min_score, panel_height, by_class)) is not None]
+    if not panels:
+        return None
+    sheet = Image.new("RGB", (sum(panel.width + _GAP for panel in panels) - _GAP, panel_height), _PAPER)
+    x = 0
+    for panel in panels:
+        sheet.paste(panel, (x, (panel_height - panel.height) // 2))
+        x += panel.width + _GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, quality=80)
     return path
 
 

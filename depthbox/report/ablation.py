@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import PLACES, Experiment, name_of
 
-__all__ = ["Ablation", "Cell", "Finished", "finished_cells", "keep", "summary"]
+__all__ = ["Ablation", "Cell", "Finished", "finished_cells", "keep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +22,14 @@ class Ablation:
     rows: Mapping[str, Mapping[str, object]]
     seeds: Sequence[int] = (0, 1, 2)
     metrics: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
+    about: str = ""
+    """What it asks; read from the file's docstring."""
+
+    @property
+    def digest(self) -> str:
+        """Names the table, rows and seeds, on every machine."""
+        cells = [(cell.row, cell.seed, cell.digest) for cell in self.cells()]
+        return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:16]
 
     def cells(self) -> Iterator["Cell"]:
         """Seed by seed, so that a table cut short has every row."""
@@ -95,28 +102,3 @@ def keep(cell: Finished, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lines:
         lines.write(json.dumps({name: getattr(cell, name) for name in cell.__slots__}) + "\n")
-
-
-def summary(table: Ablation, finished: Mapping[str, Finished]) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows: seeds done, then mean and standard deviation of each metric over them ("-" for what is not there), minutes a cell."""
-    columns = ["row", "seeds", *table.metrics, "minutes"]
-    by_row: dict[str, list[Finished]] = {row: [] for row in table.rows}
-    for cell in table.cells():
-        if cell.digest in finished:
-            by_row[cell.row].append(finished[cell.digest])
-    return columns, [
-        [row, len(cells), *(_spread([c.scores.get(m) for c in cells]) for m in table.metrics), _minutes(cells)]
-        for row, cells in by_row.items()
-    ]
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return "-"
-    mean = f"{statistics.fmean(known):.3f}"
-    return mean if len(known) < 2 else f"{mean} ± {statistics.stdev(known):.3f}"
-
-
-def _minutes(cells: Sequence[Finished]) -> str:
-    return f"{statistics.fmean(c.seconds for c in cells) / 60:.1f}" if cells else "-"
