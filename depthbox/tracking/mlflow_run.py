@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["MlflowTracker", "RunRequest", "open_run"]
+__all__ = ["MlflowTracker", "RunRequest", "experiment_of", "open_run"]
 
 log = logging.getLogger("depthbox.tracking")
 
@@ -220,26 +220,31 @@ def _run(client: "MlflowClient", uri: str, request: RunRequest) -> tuple["Run", 
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             log.warning("run %s is not in %s; a new one begins", request.run_id, redacted(uri))
-    experiment_id = _experiment(client, uri, request)
+    experiment_id = experiment_of(client, request)
     origin = {"continues_run": request.run_id} if request.run_id else {}
     run = client.create_run(experiment_id, run_name=request.run_name)
     return run, {"mlflow.source.name": "depthbox", **origin}
 
 
-def _experiment(client: "MlflowClient", uri: str, request: RunRequest) -> str:
+def experiment_of(client: "MlflowClient", request: RunRequest) -> str:
+    """The id of the experiment asked for, created where there is none."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(request.experiment)
     if found is None:
         try:
-            return client.create_experiment(request.experiment, artifact_location=artifact_root(uri, out=request.out))
+            return client.create_experiment(
+                request.experiment, artifact_location=artifact_root(request.uri, out=request.out)
+            )
         except MlflowException as error:
             found = client.get_experiment_by_name(request.experiment)  # another process was faster
             if found is None:
                 raise error from None
     if found.lifecycle_stage != "active":
         record = f"experiment {request.experiment}"
-        raise InputError(redacted(uri), record, "was deleted in MLflow", "restore it there, or give another name")
+        raise InputError(
+            redacted(request.uri), record, "was deleted in MLflow", "restore it there, or give another name"
+        )
     return found.experiment_id
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 from depthbox.core.config import flatten
 from depthbox.core.dist import rank
@@ -48,15 +48,17 @@ class RunResult:
         return {**scores, "note": self.note, **self.counters, "run_id": self.run_id, "out": str(self.out)}
 
 
-def run(experiment: Experiment, *, command: str = "") -> RunResult:
+def run(experiment: Experiment, *, command: str = "", tags: Mapping[str, str] = MappingProxyType({})) -> RunResult:
     """Train, evaluate, log. The same experiment again goes on where a killed run stopped, in the same MLflow run.
+
+    `tags` go to the MLflow run, such as a study's `child_tags()`.
 
     Raises `InputError`/`UsageError` in words, `Interrupted` after Ctrl-C or SIGTERM (a checkpoint is there, the MLflow
     run is KILLED).
     """
     earlier = prepare(experiment)
     run_id = claim_folder(experiment)
-    tracker = _open(experiment, earlier, run_id, command)
+    tracker = _open(experiment, earlier, run_id, {"depthbox.command": command, **tags})
     job = replace(earlier, run_id=tracker.run_id)
     try:
         (job.out / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
@@ -117,18 +119,14 @@ def _result(job: Job, tracker: Tracker) -> RunResult:
     )
 
 
-def _open(experiment: Experiment, job: Job, run_id: str, command: str) -> Tracker:
-    tags = {
-        "depthbox.digest": name_of(experiment),
-        "depthbox.data_digest": job.source.data.digest,
-        "depthbox.command": command,
-    }
+def _open(experiment: Experiment, job: Job, run_id: str, tags: Mapping[str, str]) -> Tracker:
+    named = {"depthbox.digest": name_of(experiment), "depthbox.data_digest": job.source.data.digest}
     return open_tracker(
         experiment.tracking.uri,
         experiment=experiment.tracking.experiment,
         run_name=experiment.tracking.run_name or Path(experiment.out).name,
         params=flatten(experiment),
-        tags=tags,
+        tags={**named, **tags},
         run_id=run_id or None,
         out=job.out,
     )
