@@ -91,7 +91,7 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
         raise interruption(job)
 
 
-def _reporting(within_trial: bool) -> list[ray.train.UserCallback]:
+def _reporting(within_trial: bool) -> list:
     if not within_trial:
         return []
     from ray.tune.integration.ray_train import TuneReportCallback

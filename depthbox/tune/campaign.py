@@ -55,10 +55,10 @@ class Campaign:
     def next(self) -> Trial | None:
         """The trial to begin now; None where there is none (`exhausted`), or none yet."""
         if self._waiting:
-            trial = self._waiting.pop(0)
-            if trial.status == "failed":
-                self.ledger.retry(trial.number)
-            return trial
+            first = self._waiting.pop(0)
+            if first.status == "failed":
+                self.ledger.retry(first.number)
+            return first
         number = len(self.ledger.trials)
         if number >= self.total:
             self.exhausted = True

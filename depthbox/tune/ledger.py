@@ -1,6 +1,7 @@
 """What a sweep has done so far, as lines of JSON: after a kill the lines are read again, and nothing that ended runs again."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ class Trial:
     """It was told to stop."""
     scores: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    """Of its runs, all tries together, without the start of its process."""
+    times: list[float] = field(default_factory=list)
+    """Of its events, in seconds since 1970."""
     run_id: str = ""
     error: str = ""
 
@@ -63,7 +67,9 @@ class Ledger:
                 self._apply(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 cause = f"is no event of a sweep ({error})"
-                raise InputError(file, f"line {number}", cause, "remove the sweep's folder, or give another out=") from None
+                raise InputError(
+                    file, f"line {number}", cause, "remove the sweep's folder, or give another out="
+                ) from None
 
     def begin(self, trial: Trial) -> Trial:
         """The ledger's own record of it."""
@@ -86,17 +92,20 @@ class Ledger:
         self._write({"event": "retry", "number": number})
 
     def _write(self, event: dict[str, object]) -> None:
+        event = {**event, "at": round(time.time(), 3)}
         with self.file.open("a") as lines:
             lines.write(json.dumps(event) + "\n")
         self._apply(event)
 
     def _apply(self, event: Mapping) -> None:
         if event["event"] == "begin":
-            trial = Trial(**{name: value for name, value in event.items() if name != "event"})
+            trial = Trial(**{name: value for name, value in event.items() if name not in ("event", "at")})
             self.trials[trial.number] = trial
-            return
         trial = self.trials[event["number"]]
+        trial.times.append(event["at"])
         match event["event"]:
+            case "begin":
+                return
             case "report":
                 trial.curve[event["epoch"]], trial.scores = event["score"], event["scores"]
                 self.reports.append((trial.number, event["epoch"], event["score"]))

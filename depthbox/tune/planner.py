@@ -129,7 +129,7 @@ def _all(pieces: Sequence[Piece], trials: int) -> list[Piece]:
 
 
 def _arithmetic(pieces: Sequence[Piece], machines: Sequence[Mapping[str, float]], kind: str, trials: int) -> str:
-    """"driver 0.1 + 2 trials x (trial 0.01 + 2 workers 1) = 2.12 of 4 CPU"."""
+    """ "driver 0.1 + 2 trials x (trial 0.01 + 2 workers 1) = 2.12 of 4 CPU"."""
     terms = []
     for name in dict.fromkeys(piece.name for piece in pieces):
         same = [piece.needs.get(kind, 0.0) for piece in pieces if piece.name == name]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import uuid
@@ -123,7 +124,8 @@ class _Suggestions(Searcher):
         super().__init__()
         self._campaign, self._watcher = campaign, watcher
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+    def suggest(self, trial_id: str) -> Any:
+        """A dict, `FINISHED`, or None where a population's next part has to wait."""
         if self._watcher.stopping:
             return Searcher.FINISHED
         trial = self._campaign.next()
@@ -198,4 +200,4 @@ def _number(trial: Any) -> int:
 
 def _rated(score: float) -> float:
     """No score is the worst."""
-    return score if score == score else -1.0
+    return -1.0 if math.isnan(score) else score

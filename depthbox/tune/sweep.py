@@ -1,11 +1,10 @@
-"""[Ray] A sweep from a search to its best trial: the folder claimed, the resources planned, the campaign run, every MLflow run ended."""
+"""[Ray] A sweep from a search to its best trial: the resources planned, the campaign run, every trial's MLflow run ended."""
 
-import json
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from depthbox.core.config import flatten
 from depthbox.core.errors import InputError, UsageError
 from depthbox.tracking import Status, open_tracker
 from depthbox.train.inputs import data_root, depth_spec
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from depthbox.tune.search import Watcher
     from depthbox.tune.trial import TrialSetting
 
-__all__ = ["SweepPlace", "machines_at", "run_sweep"]
+__all__ = ["SweepPlace", "machines_at", "plan_of", "run_sweep"]
 
 log = logging.getLogger("depthbox")
 
@@ -55,40 +53,40 @@ def machines_at(address: str) -> list[Mapping[str, float]]:
     return _machines()
 
 
+def plan_of(search: Search, machines: Sequence[Mapping[str, float]]) -> SweepPlan:
+    """How many trials at once. Raises `InputError` with the arithmetic where not even one fits."""
+    return plan_sweep(search.base, machines=machines, trials=search.trials, max_concurrent=search.max_concurrent)
+
+
 def run_sweep(search: Search, place: SweepPlace, *, say: Callable[[Trial, Tally], None]) -> Tally:
-    """Run the trials that are missing; `say` hears of each that ends. The same search again goes on where a killed sweep stopped.
+    """Run the trials that are missing in a folder that is `claimed`; `say` hears of each that ends.
 
     Raises `InputError` where not one trial fits the cluster (at once, with the arithmetic) or the base experiment cannot run, `Interrupted` after
     Ctrl-C or SIGTERM (every trial has a checkpoint, its MLflow run is KILLED).
     """
     search.check()
-    with _claimed(search, place.out):
-        _plan(search, machines_at(search.base.ray.address))
-        checked = _checked(search, place)
-        from depthbox.train.ray_launch import start_ray
-        from depthbox.tune.search import Asha, Watcher
+    plan_of(search, machines_at(search.base.ray.address))
+    checked = _checked(search, place)
+    from depthbox.train.ray_launch import start_ray
+    from depthbox.tune.search import Asha, Watcher
 
-        start_ray(search.base.ray.address)
-        plan = _plan(search, _machines())
-        asha = Asha(search) if search.scheduler == "asha" else None
-        campaign = Campaign(search, Ledger(place.out / "trials.jsonl"), stops=asha or _never)
-        settle = partial(_settle, place)
-        for trial in campaign.settled:
-            settle(trial, "FINISHED")
-        watcher = Watcher(
-            out=place.out, say=lambda trial: say(trial, campaign.tally()), died=lambda trial: settle(trial, "FAILED")
-        )
-        try:
-            _run(campaign, _setting(checked, place, plan), plan, watcher)
-        except BaseException:
-            for trial in list(watcher.running.values()):
-                settle(trial, "KILLED")
-            raise
+    start_ray(search.base.ray.address)
+    plan = plan_of(search, _machines())
+    asha = Asha(search) if search.scheduler == "asha" else None
+    campaign = Campaign(search, Ledger(place.out / "trials.jsonl"), stops=asha or _never)
+    settle = partial(_settle, place)
+    for trial in campaign.settled:
+        settle(trial, "FINISHED")
+    watcher = Watcher(
+        out=place.out, say=lambda trial: say(trial, campaign.tally()), died=lambda trial: settle(trial, "FAILED")
+    )
+    try:
+        _run(campaign, _setting(checked, place, plan), plan, watcher)
+    except BaseException:
+        for trial in list(watcher.running.values()):
+            settle(trial, "KILLED")
+        raise
     return campaign.tally()
-
-
-def _plan(search: Search, machines: list[Mapping[str, float]]) -> SweepPlan:
-    return plan_sweep(search.base, machines=machines, trials=search.trials, max_concurrent=search.max_concurrent)
 
 
 def _setting(search: Search, place: SweepPlace, plan: SweepPlan) -> "TrialSetting":
@@ -160,29 +158,6 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _claimed(search: Search, out: Path) -> Iterator[None]:
-    """`out` is this search's, and this process's as long as it runs. Raises `UsageError` where it is another's."""
-    import filelock
-
-    record = out / "sweep.json"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / ".sweep.lock", timeout=0)
-        with lock:
-            old = json.loads(record.read_text())["digest"] if record.exists() else search.digest
-            if old != search.digest:
-                raise UsageError(f"out={out} holds another sweep. Give another out=, or remove that folder")
-            facts = {"digest": search.digest, "base": flatten(search.base)}
-            facts["space"] = {path: repr(domain) for path, domain in search.space.items()}
-            record.write_text(json.dumps(facts, indent=1, default=list))
-            yield
-    except filelock.Timeout:
-        raise UsageError(f"out={out}: another process runs this sweep; wait for it, or give another out=") from None
-    except OSError as error:
-        raise InputError(out, "", f"cannot be used as the sweep's folder ({error.strerror})", "give another out=") from error
-
-
 def _checked(search: Search, place: SweepPlace) -> Search:
     """The base experiment tried once, here, and its paths made absolute: a trial does not share this folder."""
     from depthbox.train.prepare import prepare
@@ -197,7 +172,9 @@ def _checked(search: Search, place: SweepPlace) -> Search:
     if job.val is None:
         raise UsageError("a sweep compares trials by their scores; give data.val.images= and data.val.annotations=")
     if search.metric.startswith("mask") and not job.val.has_masks:
-        raise InputError(job.val.source, "", f"has no masks, so there is no {search.metric}", "give masks, or search.metric=box_ap")
+        raise InputError(
+            job.val.source, "", f"has no masks, so there is no {search.metric}", "give masks, or search.metric=box_ap"
+        )
     return replace(search, base=replace(base, model=job.experiment.model))
 
 

@@ -72,7 +72,9 @@ def test_a_plan_never_hangs_and_a_refusal_says_why(experiment, machines, trials,
     try:
         plan = plan_sweep(experiment, machines=machines, trials=trials, max_concurrent=most)
     except InputError as error:
-        assert " of " in str(error) and "next:" in str(error) and ("never fit" in str(error) or "may hang" in str(error))
+        assert (
+            " of " in str(error) and "next:" in str(error) and ("never fit" in str(error) or "may hang" in str(error))
+        )
         plan = None
     assert time.monotonic() - began < 1
     if plan is None:
@@ -99,9 +101,7 @@ def test_two_cores_take_two_local_trials_or_one_on_ray() -> None:
 def test_the_refusal_has_the_arithmetic() -> None:
     wanted = r"a trial asks for 64\.4 CPU and the largest machine has 2; driver 0\.1 \+ trial 64\.4 = 64\.5 of 2 CPU"
     with pytest.raises(InputError, match=wanted):
-        plan_sweep(
-            vary(box_depth(), {"launcher": "local", "ray.worker_cpus": 64}), machines=[{"CPU": 2.0}], trials=8
-        )
+        plan_sweep(vary(box_depth(), {"launcher": "local", "ray.worker_cpus": 64}), machines=[{"CPU": 2.0}], trials=8)
     on_ray = vary(box_depth(), {"workers": 4})
     wanted = r"driver 0\.1 \+ trial 0\.01 \+ 4 workers 2 \+ depth actor 0\.25 \+ read task 0\.5 = 2\.86 of 2 CPU"
     with pytest.raises(InputError, match=wanted):
