@@ -54,6 +54,15 @@ finished cells are lines of experiments/results/*.jsonl and never run again; the
 CSV and an HTML page with plots, and into a parent run in MLflow""",
         plans=True,
     ),
+    "sweep": Command(
+        says="search for the best settings: many trials, poor ones stopped early",
+        usage="""  depthbox sweep experiments/search_NAME.py [data.root=DIR] [trials=N] [search.max_concurrent=N] path=value ...
+
+the same command goes on where a sweep was stopped; a trial that has ended never runs again
+  search.scheduler={asha|population|none} search.sampler={tpe|random|grid} search.epochs=N search.metric=NAME search.seed=N
+  launcher={local|ray}: a trial is a loop in its own process, or a Ray Train run""",
+        plans=True,
+    ),
     "evaluate": Command(
         says="score a trained run on a validation set, beside the floor that any mask must beat",
         usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]

@@ -104,7 +104,7 @@ class TrackingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayConfig:
-    """What the Ray launcher asks of the cluster. Fractions, so that a run fits two cores."""
+    """What the Ray launcher asks of the cluster. Fractions, so that a run fits two cores. `threads` of torch a worker (0: the cores, shared)."""
 
     address: str = ""
     worker_cpus: float = 0.5
@@ -112,6 +112,7 @@ class RayConfig:
     depth_actor_cpus: float = 0.25
     task_cpus: float = 0.5
     max_failures: int = 3
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,15 @@ Cells are text, whole numbers, floats (three decimals) or None; NaN and None rea
 right.
 """
 
+import csv
+import io
 import math
 import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import TextIO
 
-__all__ = ["ascii_table", "console_table", "markdown_table"]
+__all__ = ["ascii_table", "console_table", "csv_table", "markdown_table"]
 
 Rows = Sequence[Sequence[object]]
 
@@ -50,6 +52,17 @@ def ascii_table(columns: Sequence[str], rows: Rows) -> str:
     rule = ["-" * width for width in widths]
     padded = [_padded(line, widths, right) for line in lines]
     return "\n".join("  ".join(line).rstrip() for line in (padded[0], rule, *padded[1:]))
+
+
+def csv_table(columns: Sequence[str], rows: Rows) -> str:
+    """The same as CSV, with every digit.
+
+    >>> csv_table(["method", "AP"], [["box, depth", 0.48159]])
+    'method,AP\\n"box, depth",0.48159\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def console_table(columns: Sequence[str], rows: Rows, *, title: str = "", file: TextIO | None = None) -> None:

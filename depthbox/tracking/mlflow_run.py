@@ -31,7 +31,7 @@ __all__ = ["MlflowTracker", "RunRequest", "experiment_of", "open_run"]
 log = logging.getLogger("depthbox.tracking")
 
 ENTITIES = 100  # MLflow's limit of params or tags in a batch
-OPEN_WAIT_S, RESUME_WAIT_S, FINISH_WAIT_S = 10.0, 60.0, 60.0
+OPEN_WAIT_S, RESUME_WAIT_S, CHILD_WAIT_S, FINISH_WAIT_S = 10.0, 60.0, 120.0, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,15 @@ class RunRequest:
 def open_run(request: RunRequest, *, params: Mapping[str, object], tags: Mapping[str, str]) -> "MlflowTracker":
     """Open the store, create the run or set it RUNNING again, write params and tags.
 
-    Raises `InputError` (place without credentials) if the store does not answer in 10 s, or in 60 s for a known run.
+    Raises `InputError` (place without credentials) if the store does not answer in 10 s, in 60 s for a known run, in two minutes for a child: its study
+    is under way, and a store that restarts must not cost it a trial.
     """
     quiet_mlflow()
     from mlflow import MlflowClient
 
     uri, client = request.uri, MlflowClient(request.uri)
     wait_s = RESUME_WAIT_S if request.run_id else OPEN_WAIT_S
+    wait_s = CHILD_WAIT_S if "mlflow.parentRunId" in tags else wait_s
     try:
         run, new_tags = patiently(lambda: _run(client, uri, request), wait_s=wait_s)
         tracker = MlflowTracker(client, uri=uri, run=run, unsent=_folder(uri, request.out) / "mlflow-unsent.jsonl")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from depthbox.core.errors import InputError
 
-__all__ = ["Checkpoint", "latest_checkpoint", "load_model", "restore", "save_checkpoint"]
+__all__ = ["Checkpoint", "hand_over", "latest_checkpoint", "load_model", "restore", "save_checkpoint"]
 
 KEPT = 2
 
@@ -77,6 +77,24 @@ def latest_checkpoint(out: Path) -> Checkpoint | None:
         if folders
         else None
     )
+
+
+def hand_over(source: Path, target: Path) -> None:
+    """Give the run folder `target` the newest checkpoint of another run, whole or not at all; one that `target` has is left alone.
+
+    Raises `InputError` where `source` has none.
+    """
+    newest = latest_checkpoint(source)
+    if newest is None:
+        raise InputError(source, "", "has no checkpoint to hand over", "run the command again")
+    folder = target / "checkpoints" / newest.folder.name
+    if latest_checkpoint(target) is not None:
+        return
+    building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    building.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(newest.folder, building)
+    _flush(building)
+    os.replace(building, folder)
 
 
 def restore(checkpoint: Checkpoint, *, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict:

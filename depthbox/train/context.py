@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from depthbox.core.dist import agreed, rank
 from depthbox.evaluate.runner import evaluate
 from depthbox.tracking import Tracker
-from depthbox.train.job import Job
+from depthbox.train.job import ENOUGH, Job
 from depthbox.train.progress import Progress
 from depthbox.train.state import TrainState
 from depthbox.train.watch import CollapseWatch
@@ -24,6 +24,7 @@ class RunContext:
     progress: Progress
     report: Callable[[Mapping[str, float]], None]
     watch: CollapseWatch = field(init=False)
+    _parts_told: int = 0
 
     def __post_init__(self) -> None:
         self.watch = CollapseWatch(self.job.experiment.schedule.steps)
@@ -49,6 +50,19 @@ class RunContext:
             inference=self.job.experiment.inference,
         )
         self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
+        self.tell(scores.values, step=state.step)
+
+    def tell(self, scores: Mapping[str, float], *, step: int) -> None:
+        """Report scores with the part of the run that is done, of `job.reports`; a part is told once, by every rank at the same step."""
+        part = step * self.job.reports // self.job.experiment.schedule.steps
+        if part > self._parts_told:
+            self._parts_told = part
+            self.report({"step": float(step), "part": part, **scores})
+
+    def pause(self) -> None:
+        """Ask the run to stop after this step, satisfied with it."""
+        if rank() == 0:
+            self.job.stop_file.write_text(ENOUGH)
 
     def job_model(self, state: TrainState):
         return state.method.evaluated(state.model, state.step)
@@ -57,6 +71,3 @@ class RunContext:
         """What is logged must be in the store before a checkpoint that would not log it again."""
         if self.tracker is not None:
             self.tracker.flush()
-
-    def after_checkpoint(self, step: int) -> None:
-        self.report({"step": float(step)})

@@ -8,7 +8,10 @@ from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
 from depthbox.experiment import Experiment
 
-__all__ = ["Job"]
+__all__ = ["ENOUGH", "Job"]
+
+ENOUGH = "enough"
+"""What the stop file says where the run has not gone wrong and is not to be gone on with: it ends FINISHED."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,10 @@ class Job:
     out: Path
     run_id: str
     """The MLflow run that rank 0 writes to; empty: none."""
+    pause_at: int = 0
+    """The run stops after this step as if it had been asked to (0: it goes to its end)."""
+    reports: int = 20
+    """Who watches the run hears of its scores at most so many times, however often it is evaluated."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,12 +19,12 @@ from depthbox.data.source import Packed
 from depthbox.experiment import Experiment, name_of
 from depthbox.tracking import Status, Tracker, open_tracker
 from depthbox.train.job import Job
-from depthbox.train.loop import Interrupted
+from depthbox.train.loop import Enough, Interrupted
 from depthbox.train.pictures import picture_of_run
 from depthbox.train.prepare import claim_folder, prepare
 from depthbox.train.worker import run_worker
 
-__all__ = ["RunResult", "run"]
+__all__ = ["RunResult", "Watch", "run"]
 
 log = logging.getLogger("depthbox")
 
@@ -48,27 +48,53 @@ class RunResult:
         return {**scores, "note": self.note, **self.counters, "run_id": self.run_id, "out": str(self.out)}
 
 
-def run(experiment: Experiment, *, command: str = "", tags: Mapping[str, str] = MappingProxyType({})) -> RunResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How a trial is watched: `report` hears of its scores after each of `reports` parts, and it pauses after the step `pause_at` (0: never).
+
+    On Ray the workers report to the trial of Ray Tune that this process is, instead.
+    """
+
+    report: Callable[[Mapping[str, float]], None]
+    reports: int
+    pause_at: int = 0
+
+
+def run(
+    experiment: Experiment,
+    *,
+    command: str = "",
+    tags: Mapping[str, str] = MappingProxyType({}),
+    watch: Watch | None = None,
+) -> RunResult:
     """Train, evaluate, log. The same experiment again goes on where a killed run stopped, in the same MLflow run.
 
     `tags` go to the MLflow run, such as a study's `child_tags()`.
 
     Raises `InputError`/`UsageError` in words, `Interrupted` after Ctrl-C or SIGTERM (a checkpoint is there, the MLflow
-    run is KILLED).
+    run is KILLED), `Enough` where who watches it has stopped it (the MLflow run is FINISHED).
     """
     earlier = prepare(experiment)
+    if watch is not None:
+        earlier = replace(earlier, reports=watch.reports, pause_at=watch.pause_at)
     run_id = claim_folder(experiment)
     tracker = _open(experiment, earlier, run_id, {"depthbox.command": command, **tags})
     job = replace(earlier, run_id=tracker.run_id)
     try:
         (job.out / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
         with _stopping(job):
-            result, tracker = _launched(job, tracker)
+            result, tracker = _launched(job, tracker, watch)
     except BaseException as error:
-        _end(job, tracker, "KILLED" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "FAILED")
+        _end(job, tracker, _status(error))
         raise
     tracker.finish("FINISHED")
     return result
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, Enough):
+        return "FINISHED"
+    return "KILLED" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "FAILED"
 
 
 def _end(job: Job, tracker: Tracker, status: Status) -> None:
@@ -79,14 +105,14 @@ def _end(job: Job, tracker: Tracker, status: Status) -> None:
         log.warning("the run is not marked %s: %s", status, error)
 
 
-def _launched(job: Job, tracker: Tracker) -> tuple[RunResult, Tracker]:
+def _launched(job: Job, tracker: Tracker, watch: Watch | None) -> tuple[RunResult, Tracker]:
     if job.experiment.launcher == "local":
-        run_worker(job, partial(_local, job), report=_nothing, tracker=tracker)
+        run_worker(job, partial(_local, job), report=watch.report if watch else _nothing, tracker=tracker)
     else:
         from depthbox.train.ray_launch import launch_on_ray
 
         tracker.release()
-        launch_on_ray(job)
+        launch_on_ray(job, within_trial=watch is not None)
         tracker = _ending(job, tracker)
     return _result(job, tracker), tracker
 

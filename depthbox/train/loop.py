@@ -15,17 +15,27 @@ from depthbox.data.pack import unpack
 from depthbox.data.source import Packed
 from depthbox.supervision.method import Losses, weigh
 from depthbox.train.context import RunContext
-from depthbox.train.job import Job
+from depthbox.train.job import ENOUGH, Job
 from depthbox.train.optimizer import learning_rate, set_learning_rate
 from depthbox.train.state import TrainState
 
-__all__ = ["Interrupted", "train"]
+__all__ = ["Enough", "Interrupted", "interruption", "train"]
 
 BAD_STEPS_ALLOWED = 10
 
 
 class Interrupted(Exception):
     """Someone asked the run to stop; a checkpoint has been written."""
+
+
+class Enough(Interrupted):
+    """Who watches the run has seen enough of it; what it has learned stays."""
+
+
+def interruption(job: Job) -> Interrupted:
+    """What to raise for the stop file."""
+    asked = job.stop_file
+    return Enough() if asked.exists() and asked.read_text() == ENOUGH else Interrupted()
 
 
 @dataclass(slots=True)
@@ -41,6 +51,10 @@ def train(state: TrainState, batches: Iterable[Packed], job: Job, context: RunCo
     """Run from `state.step` to the end of the schedule. Raises `Interrupted` after a stop request, `InputError` when the loss stays not finite."""
     schedule = job.experiment.schedule
     pace = _Pace(time.monotonic())
+    if 0 < job.pause_at <= state.step:
+        context.pause()
+        if context.stop_requested():
+            raise interruption(job)
     state.student.train()
     for packed in batches:
         assert packed.step == state.step, f"the stream brought step {packed.step}, step {state.step} is due"
@@ -50,13 +64,16 @@ def train(state: TrainState, batches: Iterable[Packed], job: Job, context: RunCo
         _check_finite(losses, norm, packed, pace, job)
         state.step += 1
         _log(state, losses, norm, pace, job, context)
+        # Before the checkpoint: a run that goes on from there has been evaluated.
+        if schedule.evaluate_every and state.step % schedule.evaluate_every == 0 and state.step < schedule.steps:
+            context.evaluate(state)
+        if state.step == job.pause_at:
+            context.pause()
         stop = context.stop_requested()
         if state.step < schedule.steps and (stop or state.step % max(schedule.checkpoint_every, 1) == 0):
             _checkpoint(state, job, context)
         if stop:
-            raise Interrupted
-        if schedule.evaluate_every and state.step % schedule.evaluate_every == 0 and state.step < schedule.steps:
-            context.evaluate(state)
+            raise interruption(job)
     _checkpoint(state, job, context)
 
 
@@ -123,4 +140,3 @@ def _numbers(losses: Losses, state: TrainState) -> dict[str, float]:
 def _checkpoint(state: TrainState, job: Job, context: RunContext) -> None:
     context.before_checkpoint()
     state.save(job)
-    context.after_checkpoint(state.step)

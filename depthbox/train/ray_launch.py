@@ -19,7 +19,7 @@ from depthbox.data.source import Packed
 from depthbox.data.stream import build_stream, data_options
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.job import Job
-from depthbox.train.loop import Interrupted
+from depthbox.train.loop import Interrupted, interruption
 from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
 from depthbox.train.worker import run_worker
@@ -57,8 +57,11 @@ def cluster_of(address: str) -> Mapping[str, float]:
     return ray.cluster_resources()
 
 
-def launch_on_ray(job: Job) -> None:
-    """Run the job to its end; raises what its workers raised, `Interrupted` after a stop request, `InputError` when it cannot fit the cluster."""
+def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
+    """Run the job to its end; raises what its workers raised, `Interrupted` after a stop request, `InputError` when it cannot fit the cluster.
+
+    `within_trial`: this process is a trial of Ray Tune, and the workers' reports are the trial's.
+    """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     start_ray(job.experiment.ray.address)
     experiment = job.experiment
@@ -76,6 +79,7 @@ def launch_on_ray(job: Job) -> None:
             name=uuid.uuid4().hex[:8],
             storage_path=str(job.out / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=experiment.ray.max_failures),
+            callbacks=_reporting(within_trial),
         ),
         datasets={"train": partial(_stream, job, plan.stream)},
         dataset_config=data_options(),
@@ -84,7 +88,15 @@ def launch_on_ray(job: Job) -> None:
     if _failure_file(job).exists():
         raise pickle.loads(_failure_file(job).read_bytes())
     if job.stop_file.exists():
-        raise Interrupted
+        raise interruption(job)
+
+
+def _reporting(within_trial: bool) -> list:
+    if not within_trial:
+        return []
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    return [TuneReportCallback()]
 
 
 def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":

@@ -74,5 +74,10 @@ def plan_resources(experiment: Experiment, *, cluster: Mapping[str, float]) -> R
         max(1, round(cluster.get("CPU", 1) / experiment.workers)) if not use_gpu else max(1, round(asked.worker_cpus))
     )
     return ResourcePlan(
-        parts=parts, cluster=cluster, worker=worker, stream=stream, use_gpu=use_gpu, torch_threads=threads
+        parts=parts,
+        cluster=cluster,
+        worker=worker,
+        stream=stream,
+        use_gpu=use_gpu,
+        torch_threads=asked.threads or threads,
     )

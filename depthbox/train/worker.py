@@ -73,6 +73,7 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
         scores, detections = evaluate(
             model, job.val, views=job.experiment.data.views, inference=job.experiment.inference
         )
+    context.tell(scores.values, step=job.experiment.schedule.steps)
     counters = state.counters.gathered()
     if rank() != 0:
         return

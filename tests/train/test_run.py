@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
 from depthbox.train import loop
-from depthbox.train.checkpoint import latest_checkpoint
+from depthbox.train.checkpoint import hand_over, latest_checkpoint
 from depthbox.train.context import RunContext
-from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
+from depthbox.train.launch import Watch, run
+from depthbox.train.loop import Enough, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +192,40 @@ def test_a_folder_of_another_experiment_is_refused(data: Path, tmp_path: Path) -
 def test_full_needs_masks(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="learns from masks"):
         run(tiny(data, tmp_path / "run", "full", **{"data.train.annotations": "boxes_train.json"}))
+
+
+def test_a_watched_run_reports_at_most_once_a_part_and_pauses_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+    """An evaluation every step must not flood who listens; a run paused and continued in a handed-over folder ends like the whole one."""
+    settings = {"schedule.evaluate_every": 1}
+    heard: list[dict] = []
+    run(tiny(data, tmp_path / "whole", **settings), watch=Watch(report=lambda v: heard.append(dict(v)), reports=3))
+    assert [(one["step"], one["part"]) for one in heard] == [(2, 1), (4, 2), (6, 3)] and "mask_ap" in heard[0]
+    heard.clear()
+    watch = Watch(report=lambda v: heard.append(dict(v)), reports=3, pause_at=4)
+    for _ in range(2):  # a second time it has nothing left to do
+        with pytest.raises(Enough):
+            run(tiny(data, tmp_path / "first", **settings), watch=watch)
+    assert [one["part"] for one in heard] == [1, 2]
+    hand_over(tmp_path / "first", tmp_path / "second")
+    hand_over(tmp_path / "first", tmp_path / "second")
+    run(tiny(data, tmp_path / "second", **settings))
+    assert same_weights(tmp_path / "whole", tmp_path / "second")
+    with pytest.raises(InputError, match="no checkpoint to hand over"):
+        hand_over(tmp_path, tmp_path / "third")
+
+
+def test_a_run_stopped_by_its_watcher_is_finished_in_mlflow(data: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path / 'm.db'}"
+
+    def enough(values: Mapping[str, float]) -> None:
+        (tmp_path / "run" / "stop").write_text("enough")
+
+    experiment = vary(tiny(data, tmp_path / "run", **{"schedule.evaluate_every": 2}), {"tracking.uri": store})
+    with pytest.raises(Enough):
+        run(experiment, watch=Watch(report=enough, reports=3))
+    run_id = json.loads((tmp_path / "run" / "run.json").read_text())["run_id"]
+    assert MlflowClient(store).get_run(run_id).info.status == "FINISHED"
+    checkpoint = latest_checkpoint(tmp_path / "run")
+    assert checkpoint is not None and checkpoint.step == 2
