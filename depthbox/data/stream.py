@@ -35,7 +35,8 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
         # The same four methods, without Ray's private module.
         callbacks.append(_Unhurried)  # type: ignore[arg-type]
     ref = ray.put(source)
-    plan = ray.data.from_arrow(
+    # Not `from_arrow`: it asks a task of a whole CPU about every block, and waits for ever where no node has one free.
+    plan = ray.data.from_blocks(
         [
             _plan_block(source, steps, first, rank, shape.world_size)
             for first in range(steps.start, steps.stop, BLOCK_STEPS)

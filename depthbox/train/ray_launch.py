@@ -41,8 +41,10 @@ def start_ray(address: str) -> None:
     if address or os.environ.get("RAY_ADDRESS"):
         ray.init(address=address or None, runtime_env=environment, log_to_driver=False)
         return
+    # Without "local" Ray would join, or wait for, whatever cluster was last started on this machine.
     # Ray lowers the priority of its workers; here only the data stages step back.
     ray.init(
+        address="local",
         include_dashboard=False,
         runtime_env=environment,
         log_to_driver=False,
