@@ -55,11 +55,13 @@ def run(experiment: Experiment, *, command: str = "") -> RunResult:
     run is KILLED).
     """
     earlier = prepare(experiment)
+    earlier.mirror.pull("experiment.json", "run.json")
     run_id = claim_folder(experiment)
     tracker = _open(experiment, earlier, run_id, command)
     job = replace(earlier, run_id=tracker.run_id)
     try:
         (job.out / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
+        job.mirror.push("experiment.json", "run.json")
         with _stopping(job):
             result, tracker = _launched(job, tracker)
     except BaseException as error:
