@@ -22,6 +22,7 @@ from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.job import Job
 from depthbox.train.loop import Interrupted
 from depthbox.train.mirror import RESULTS
+from depthbox.train.nodes import check_address, check_nodes
 from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
 from depthbox.train.worker import run_worker
@@ -30,6 +31,9 @@ __all__ = ["cluster_of", "launch_on_ray", "start_ray"]
 
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
+
+HUNG_AFTER_S = 30
+"""A worker whose process does not answer this long is taken for dead; Ray's default is ten minutes."""
 
 LOOK_EVERY_S = 2.0
 """How often the driver asks the object store for progress, where there is one."""
@@ -44,6 +48,7 @@ def start_ray(address: str) -> None:
         return
     environment = {"env_vars": WORKER_ENV}
     if address or os.environ.get("RAY_ADDRESS"):
+        check_address(address or os.environ["RAY_ADDRESS"])
         ray.init(address=address or None, runtime_env=environment, log_to_driver=False)
         return
     # Without "local" Ray would join, or wait for, whatever cluster was last started on this machine.
@@ -67,10 +72,12 @@ def cluster_of(address: str) -> Mapping[str, float]:
 def launch_on_ray(job: Job) -> None:
     """Run the job to its end; raises what its workers raised, `Interrupted` after a stop request, `InputError` when it cannot fit the cluster."""
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(HUNG_AFTER_S))
     start_ray(job.experiment.ray.address)
     experiment = job.experiment
     plan = plan_resources(experiment, cluster=ray.cluster_resources())
     plan.check()
+    check_nodes(job, plan)
     _failure_file(job).unlink(missing_ok=True)
     job.mirror.remove("failure.pickle", "stop", "progress.txt")
     trainer = TorchTrainer(
