@@ -9,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from depthbox.core.errors import InputError
+from depthbox.tracking import redacted, tracking_uri
 from depthbox.train.job import Job
 from depthbox.train.resources import ResourcePlan
 
@@ -37,12 +38,24 @@ def check_nodes(job: Job, plan: ResourcePlan) -> None:
     wanted += [] if job.source.copy else [job.source.data.records[0].path]
     here = ray.get_runtime_context().get_node_id()
     others = [node for node in nodes if node["NodeID"] != here and node["Resources"].get("CPU", 0)]
+    if others:
+        _check_tracking(job)
     for node, missing in zip(others, _missing(others, wanted), strict=True):
         if missing:
             next_step = (
                 "put it on storage that every machine mounts there, or use data.root=s3://... and storage=s3://..."
             )
             raise InputError(missing[0], "", f"is not seen by the machine {node['NodeManagerAddress']}", next_step)
+
+
+def _check_tracking(job: Job) -> None:
+    """Where machines share no disk, a database in the driver's folder would stay empty."""
+    uri = tracking_uri(job.experiment.tracking.uri or None, out=job.out)
+    if job.experiment.storage and job.run_id and uri.startswith("sqlite:"):
+        cause = "storage= is for machines that share no disk, and this database is on one of them"
+        raise InputError(
+            redacted(uri), "", cause, "give tracking.uri=http://SERVER:PORT (`depthbox dashboard`) or none"
+        )
 
 
 def _missing(nodes: Sequence[Mapping], paths: list[str]) -> list[list[str]]:

@@ -13,7 +13,10 @@ import psutil
 import pytest
 import requests
 from local_cluster import REPOSITORY, LocalCluster, free_port, local_cluster
+from s3_server import CREDENTIALS, s3_server
 from tiny_data import write_tiny_data
+
+from depthbox.core.remote import RemoteFolder
 
 pytest.importorskip("ray", reason="clusters need ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -24,7 +27,7 @@ TWO_NODES = ("workers=2", "ray.worker_cpus=1.5", "ray.task_cpus=0.25")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with local_cluster(tmp_path_factory.mktemp("cluster"), "--workers", "2", "--cpus", "2") as found:
+    with local_cluster(tmp_path_factory.mktemp("cluster"), "--workers", "2", "--cpus", "2", **CREDENTIALS) as found:
         yield found
 
 
@@ -34,13 +37,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def training(data: Path, out: Path, *words: str) -> list[str]:
-    return [
-        *("train", "box_depth", f"data.root={data}", "data.train.images=train", "data.train.annotations=boxes_train.json"),
+    """A run of seconds; of a setting that is given twice the later counts."""
+    settings = [
+        *(f"data.root={data}", "data.train.images=train", "data.train.annotations=boxes_train.json"),
         *("data.val.images=val", "data.val.annotations=masks_val.json", "data.views.short_side=64", "data.views.max_side=96"),
         *("model.backbone=mobilenetv3_small_050", "model.weights=none", "model.channels=16", "model.head_depth=1"),
         *("model.mask_width=16", "schedule.steps=4", "schedule.checkpoint_every=2", "schedule.log_every=1", "batch_size=2"),
         *(f"depth.cache={data / 'cache'}", f"out={out}", f"tracking.uri=sqlite:///{out}.db", *TWO_NODES, *words),
     ]  # fmt: skip
+    return ["train", "box_depth", *{setting.partition("=")[0]: setting for setting in settings}.values()]
 
 
 def nodes_of(cluster: LocalCluster, kind: str) -> set[str]:
@@ -77,6 +82,36 @@ def test_depthbox_submit_follows_the_installed_command_and_passes_its_status_on(
 
 
 @pytest.mark.parametrize("mode", ["disabled", "token"])
+def test_f21_two_jobs_at_once_fill_one_cache(cluster: LocalCluster, data: Path, tmp_path: Path) -> None:
+    small = ("workers=1", "ray.worker_cpus=0.5", "ray.task_cpus=0.25", f"depth.cache={tmp_path / 'cache'}")
+    jobs = []
+    for name in ("a", "b"):
+        words = training(data, tmp_path / name, *small, "tracking.uri=none")
+        sent = cluster.run(sys.executable, "-m", "depthbox", "submit", "wait=no", *words, "--json")
+        jobs.append(json.loads(sent.stdout.splitlines()[-1])["job"])
+    for job in jobs:
+        followed = cluster.run("ray", "job", "logs", "--follow", job)
+        assert "succeeded" in followed.stdout + followed.stderr, followed.stdout
+    found = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("a", "b")]
+    assert sum(one["depth_inferences"] for one in found) == 6
+    assert sum(one["cache_hits"] for one in found) == 2 * 8 - 6
+
+
+def test_data_and_run_in_s3_on_both_nodes(
+    cluster: LocalCluster, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with s3_server(tmp_path) as s3:
+        places = [f"data.root={s3.fill('photos', data)}", f"storage={s3.uri('run')}", "tracking.uri=none"]
+        words = training(data, tmp_path / "scratch", *places)
+        done = cluster.run(sys.executable, "-m", "depthbox", "submit", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        kept = RemoteFolder.at(s3.uri("run")).sizes()
+    assert {"result.json", "model.safetensors", "checkpoints/step-00000004/state.json"} <= kept.keys()
+    assert json.loads((tmp_path / "scratch" / "result.json").read_text())["rows_ok"] == 6
+
+
 def test_without_the_token_nothing_is_taken(cluster: LocalCluster, mode: str, tmp_path: Path) -> None:
     assert requests.get(f"{cluster.dashboard}/api/jobs/", timeout=20).status_code == 401
     other = tmp_path / "token"
