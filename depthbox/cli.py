@@ -91,6 +91,15 @@ settings
   {DATA}
   depth.source=maps:DIR (validate: the depth maps of the training photos too)""",
     ),
+    "submit": Command(
+        says="run another command as a job of a Ray cluster, and follow it",
+        usage="""  depthbox submit [address=http://127.0.0.1:8265] [working_dir=.] [wait=yes] COMMAND ...
+      such as: depthbox submit train box_depth data.root=/shared/photos ... out=/shared/runs/one
+
+working_dir is packed and sent along (none: depthbox is installed there); paths are those of the cluster
+the token is Ray's: ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN""",
+        plans=True,
+    ),
     "dashboard": Command(
         says="open MLflow on this machine",
         usage="""  depthbox dashboard [tracking.uri=URI] [port=5000] [host=127.0.0.1]

@@ -23,7 +23,18 @@ __all__ = [
 ]
 
 
-PLACES = ("out", "tracking", "workers", "launcher", "ray", "device", "depth.cache", "depth.device", "data.processes")
+PLACES = (
+    "out",
+    "storage",
+    "tracking",
+    "workers",
+    "launcher",
+    "ray",
+    "device",
+    "depth.cache",
+    "depth.device",
+    "data.processes",
+)
 """Where a run takes place, not what it does: these settings do not name it."""
 
 
@@ -117,7 +128,7 @@ class RayConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """`batch_size` is global; `workers` share it. Where it runs (`out`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
+    """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
     method: BoxDepthConfig | FullConfig
     data: DataConfig = DataConfig()
@@ -131,6 +142,8 @@ class Experiment:
     launcher: Literal["ray", "local"] = "ray"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     out: str = ""
+    storage: str = ""
+    """Where `out` is not seen by every machine: an object store that keeps checkpoints and results, s3://bucket/folder."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     ray: RayConfig = field(default_factory=RayConfig)
 

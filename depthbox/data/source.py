@@ -13,6 +13,7 @@ import numpy as np
 from depthbox.core.errors import InputError
 from depthbox.data.config import ViewsConfig
 from depthbox.data.decode import BadImage, decode_record
+from depthbox.data.fetch import DataCopy
 from depthbox.data.plan import Plan
 from depthbox.data.quarantine import DecodeGuard
 from depthbox.data.schema import CocoData
@@ -69,6 +70,8 @@ class Source:
     disturb: DisturbConfig = DisturbConfig()
     teacher_from: int | None = None
     """The step from which packs carry a larger view for a teacher; None: never."""
+    copy: DataCopy | None = None
+    """Of data in an object store: whoever reads its files makes sure of the copy first."""
 
     def decode(self, steps: Sequence[int], slots: Sequence[int]) -> Rows:
         """Read the images of these (step, slot) pairs at the largest size a view can ask for."""

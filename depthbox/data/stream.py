@@ -17,6 +17,7 @@ import ray
 import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
+from depthbox.data.fetch import DataCopy
 from depthbox.data.shape import DepthSetup, StreamShape
 from depthbox.data.source import Rows, Source
 from depthbox.depth.actor import DepthActor
@@ -35,7 +36,8 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
         # The same four methods, without Ray's private module.
         callbacks.append(_Unhurried)  # type: ignore[arg-type]
     ref = ray.put(source)
-    plan = ray.data.from_arrow(
+    # Not `from_arrow`: it asks a task of a whole CPU about every block, and waits for ever where no node has one free.
+    plan = ray.data.from_blocks(
         [
             _plan_block(source, steps, first, rank, shape.world_size)
             for first in range(steps.start, steps.stop, BLOCK_STEPS)
@@ -53,7 +55,15 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
             compute=ray.data.ActorPoolStrategy(size=shape.depth_actors),
             max_restarts=ACTOR_TRIES,
             max_task_retries=ACTOR_TRIES,
-            fn_constructor_args=(depth.spec, depth.cache_folder, depth.device, 1, depth.maps_kind, depth.maps_zero),
+            fn_constructor_args=(
+                source.copy,
+                depth.spec,
+                depth.cache_folder,
+                depth.device,
+                1,
+                depth.maps_kind,
+                depth.maps_zero,
+            ),
         )
     packs = _map(rows, functools.partial(_pack, ref), **tasks)
     # Ray Train's options say so too; whoever reads the stream without it needs the order as well.
@@ -93,8 +103,10 @@ class _Unhurried:
 class _BackgroundDepthActor(DepthActor):
     """The depth stage as an actor of the pool, below the training process in the operating system's eyes."""
 
-    def __init__(self, *arguments) -> None:
+    def __init__(self, copy: DataCopy | None, *arguments) -> None:
         _step_back()
+        if copy is not None:
+            copy.ensure()
         super().__init__(*arguments)
 
 
@@ -120,8 +132,11 @@ def _pack(ref: "ray.ObjectRef", rows: Rows) -> dict[str, np.ndarray]:
 
 @functools.lru_cache(maxsize=2)
 def _source(ref: "ray.ObjectRef") -> Source:
-    """Fetched once a process, not once a block."""
-    return ray.get(ref)
+    """Fetched once a process, not once a block; its files are on this machine."""
+    source = ray.get(ref)
+    if source.copy is not None:
+        source.copy.ensure()
+    return source
 
 
 def _step_back() -> None:

@@ -5,19 +5,33 @@ import os
 from pathlib import Path
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.core.remote import is_remote
 from depthbox.data.cityscapes import read_cityscapes
 from depthbox.data.coco import read_coco
+from depthbox.data.fetch import DataCopy, local_copy
 from depthbox.data.schema import CocoData
+from depthbox.depth.cache import default_cache_folder
 from depthbox.experiment import SplitConfig
 
-__all__ = ["data_root", "depth_spec", "files_of", "read_split"]
+__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split"]
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 
 
 def data_root(root: str) -> Path:
-    """`data.root`, or `$DEPTHBOX_DATA`, or the current folder."""
-    return Path(root or os.environ.get("DEPTHBOX_DATA", "") or ".").expanduser().absolute()
+    """`data.root`, or `$DEPTHBOX_DATA`, or the current folder; of an object store, the copy on this machine."""
+    copy = data_copy(root)
+    return Path(copy.folder) if copy else Path(_named(root) or ".").expanduser().absolute()
+
+
+def data_copy(root: str) -> DataCopy | None:
+    """The copy of a data root that is an object store's, made or brought up to date; None for a folder."""
+    named = _named(root)
+    return local_copy(named, default_cache_folder()) if is_remote(named) else None
+
+
+def _named(root: str) -> str:
+    return root or os.environ.get("DEPTHBOX_DATA", "")
 
 
 def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> CocoData:

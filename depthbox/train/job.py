@@ -7,6 +7,7 @@ from depthbox.data.schema import CocoData
 from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
 from depthbox.experiment import Experiment
+from depthbox.train.mirror import Mirror
 
 __all__ = ["ENOUGH", "Job"]
 
@@ -31,6 +32,10 @@ class Job:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.source.data.class_names
+
+    @property
+    def mirror(self) -> Mirror:
+        return Mirror(storage=self.experiment.storage, out=self.out)
 
     @property
     def stop_file(self) -> Path:

@@ -77,11 +77,13 @@ def run(
     earlier = prepare(experiment)
     if watch is not None:
         earlier = replace(earlier, reports=watch.reports, pause_at=watch.pause_at)
+    earlier.mirror.pull("experiment.json", "run.json")
     run_id = claim_folder(experiment)
     tracker = _open(experiment, earlier, run_id, {"depthbox.command": command, **tags})
     job = replace(earlier, run_id=tracker.run_id)
     try:
         (job.out / "run.json").write_text(json.dumps({"run_id": tracker.run_id}))
+        job.mirror.push("experiment.json", "run.json")
         with _stopping(job):
             result, tracker = _launched(job, tracker, watch)
     except BaseException as error:

@@ -19,7 +19,7 @@ from depthbox.depth.maps import MapsDepth
 from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
 from depthbox.supervision.build import check_method
 from depthbox.tracking import redacted
-from depthbox.train.inputs import data_root, depth_spec, read_split
+from depthbox.train.inputs import data_copy, data_root, depth_spec, read_split
 from depthbox.train.job import Job
 from depthbox.train.state import initial_model
 
@@ -33,7 +33,8 @@ WORDS = ("auto", "builtin", "hub", "none")
 
 def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
-    needs_masks, root = experiment.method.needs_masks, data_root(experiment.data.root)
+    needs_masks, copy = experiment.method.needs_masks, data_copy(experiment.data.root)
+    root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train = read_split(root, experiment.data.train, "data.train", masks=needs_masks)
     if needs_masks and not train.has_masks:
         raise InputError(
@@ -64,6 +65,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     _check_model(experiment, classes=len(train.class_names), depth=depth is not None)
     out = Path(experiment.out).absolute()
     source = Source(
+        copy=copy,
         disturb=experiment.depth.disturb,
         teacher_from=experiment.method.teacher_from(experiment.schedule.steps),
         data=train,

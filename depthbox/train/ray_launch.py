@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,6 +21,8 @@ from depthbox.data.stream import build_stream, data_options
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.job import Job
 from depthbox.train.loop import Interrupted, interruption
+from depthbox.train.mirror import RESULTS
+from depthbox.train.nodes import check_address, check_nodes
 from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
 from depthbox.train.worker import run_worker
@@ -28,6 +31,12 @@ __all__ = ["cluster_of", "launch_on_ray", "start_ray"]
 
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
+
+HUNG_AFTER_S = 30
+"""A worker whose process does not answer this long is taken for dead; Ray's default is ten minutes."""
+
+LOOK_EVERY_S = 2.0
+"""How often the driver asks the object store for progress, where there is one."""
 
 WORKER_ENV = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300000"}
 """Threads that spin at a barrier cost a factor of ten where data workers share the cores."""
@@ -39,10 +48,13 @@ def start_ray(address: str) -> None:
         return
     environment = {"env_vars": WORKER_ENV}
     if address or os.environ.get("RAY_ADDRESS"):
+        check_address(address or os.environ["RAY_ADDRESS"])
         ray.init(address=address or None, runtime_env=environment, log_to_driver=False)
         return
+    # Without "local" Ray would join, or wait for, whatever cluster was last started on this machine.
     # Ray lowers the priority of its workers; here only the data stages step back.
     ray.init(
+        address="local",
         include_dashboard=False,
         runtime_env=environment,
         log_to_driver=False,
@@ -63,11 +75,14 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
     `within_trial`: this process is a trial of Ray Tune, and the workers' reports are the trial's.
     """
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    os.environ.setdefault("RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S", str(HUNG_AFTER_S))
     start_ray(job.experiment.ray.address)
     experiment = job.experiment
     plan = plan_resources(experiment, cluster=ray.cluster_resources())
     plan.check()
+    check_nodes(job, plan)
     _failure_file(job).unlink(missing_ok=True)
+    job.mirror.remove("failure.pickle", "stop", "progress.txt")
     trainer = TorchTrainer(
         partial(_worker, job, plan.torch_threads),
         torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo", timeout_s=COLLECTIVE_LIMIT_S),
@@ -77,14 +92,15 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
         run_config=ray.train.RunConfig(
             # Ray's own bookkeeping; a new name each time, because the run folder alone says where a run goes on.
             name=uuid.uuid4().hex[:8],
-            storage_path=str(job.out / "ray"),
+            **_bookkeeping(job),
             failure_config=ray.train.FailureConfig(max_failures=experiment.ray.max_failures),
             callbacks=_reporting(within_trial),
         ),
         datasets={"train": partial(_stream, job, plan.stream)},
         dataset_config=data_options(),
     )
-    _fit(trainer, Relay(job.out))
+    _fit(trainer, job)
+    job.mirror.pull(*RESULTS)
     if _failure_file(job).exists():
         raise pickle.loads(_failure_file(job).read_bytes())
     if job.stop_file.exists():
@@ -102,6 +118,7 @@ def _reporting(within_trial: bool) -> list:
 def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":
     """Made anew whenever the workers (re)start: from the newest checkpoint on."""
     ray.data.DataContext.get_current().enable_progress_bars = False
+    job.mirror.pull_checkpoint()
     checkpoint = latest_checkpoint(job.out)
     start = checkpoint.step if checkpoint else 0
     # A finished run has no step left; one is streamed and never read.
@@ -113,6 +130,8 @@ def _worker(job: Job, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    if job.source.copy is not None:
+        job.source.copy.ensure()
     shard = ray.train.get_dataset_shard("train")
 
     def batches(step: int) -> Iterator[Packed]:
@@ -127,6 +146,7 @@ def _worker(job: Job, threads: int) -> None:
     except InputError as error:
         # A restart would meet the same input again. Several workers must still end together, by the exception.
         _failure_file(job).write_bytes(pickle.dumps(error))
+        job.mirror.push(_failure_file(job).name)
         if job.experiment.workers > 1:
             raise
 
@@ -135,13 +155,27 @@ def _failure_file(job: Job) -> Path:
     return job.out / "failure.pickle"
 
 
-def _fit(trainer: TorchTrainer, relay: Relay) -> None:
+def _bookkeeping(job: Job) -> dict:
+    remote = job.mirror.remote
+    if remote is None:
+        return {"storage_path": str(job.out / "ray")}
+    return {"storage_path": f"{remote.path}/ray", "storage_filesystem": remote.files}
+
+
+def _fit(trainer: TorchTrainer, job: Job) -> None:
     """Ray's own interrupt handler aborts workers in mid-step; in a thread of its own `fit` leaves signals to the driver's stop file."""
+    relay, looked, asked_to_stop = Relay(job.out), time.monotonic(), False
     outcome: list[BaseException] = []
     thread = threading.Thread(target=_caught, args=(trainer.fit, outcome), name="ray-train-fit", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
+        if not asked_to_stop and job.stop_file.exists():
+            asked_to_stop = True
+            job.mirror.push(job.stop_file.name)
+        if time.monotonic() - looked > LOOK_EVERY_S:
+            looked = time.monotonic()
+            job.mirror.pull("progress.txt")
         relay.show_new()
     if outcome:
         raise _cause(outcome[0])

@@ -1,6 +1,6 @@
 """Does a run fit the cluster? Every part is added up before anything starts: Ray itself would wait for ever."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from depthbox.core.errors import InputError
@@ -19,6 +19,8 @@ class ResourcePlan:
     cluster: Mapping[str, float]
     worker: Mapping[str, float]
     """Of one training worker."""
+    pieces: Sequence[tuple[str, Mapping[str, float]]]
+    """What must be on one machine each, in the order in which Ray places it."""
     stream: StreamShape
     use_gpu: bool
     torch_threads: int
@@ -40,6 +42,21 @@ class ResourcePlan:
                     f"the run does not fit this cluster: {self.arithmetic(kind)}",
                     "lower workers=, ray.worker_cpus= or ray.depth_actors=, or join more machines",
                 )
+
+    def check_room(self, nodes: Sequence[Mapping[str, float]]) -> None:
+        """Raise `InputError` where the pieces, the largest first, do not fit machines with these resources one by one."""
+        free = [dict(node) for node in nodes]
+        for name, piece in self.pieces:
+            room = next((n for n in free if all(n.get(k, 0) >= v - 1e-6 for k, v in piece.items())), None)
+            if room is None:
+                machines = " + ".join(f"{node.get('CPU', 0):g}" for node in nodes if node.get("CPU"))
+                wants = ", ".join(f"{value:g} {kind}" for kind, value in piece.items() if value)
+                cause = f"{name} of {wants} fits no machine beside the others; the machines have {machines} CPU"
+                next_step = (
+                    "choose ray.worker_cpus= so that whole workers fill a machine and leave room for ray.task_cpus="
+                )
+                raise InputError("resources", "", cause, next_step)
+            room.update({kind: room.get(kind, 0) - value for kind, value in piece.items()})
 
     def lines(self) -> list[str]:
         return [self.arithmetic("CPU"), self.arithmetic("GPU"), f"{self.torch_threads} torch threads a worker"]
@@ -63,6 +80,12 @@ def plan_resources(experiment: Experiment, *, cluster: Mapping[str, float]) -> R
             "CPU": asked.depth_actors * asked.depth_actor_cpus,
             "GPU": asked.depth_actors * actor_gpus,
         }
+    actor = {"CPU": asked.depth_actor_cpus, "GPU": actor_gpus}
+    pieces = [
+        *[("a worker", worker)] * experiment.workers,
+        *[("a depth actor", actor)] * (asked.depth_actors if with_depth else 0),
+        ("a decode or pack task", {"CPU": asked.task_cpus}),
+    ]
     stream = StreamShape(
         world_size=experiment.workers,
         task_cpus=asked.task_cpus,
@@ -77,6 +100,7 @@ def plan_resources(experiment: Experiment, *, cluster: Mapping[str, float]) -> R
         parts=parts,
         cluster=cluster,
         worker=worker,
+        pieces=pieces,
         stream=stream,
         use_gpu=use_gpu,
         torch_threads=asked.threads or threads,

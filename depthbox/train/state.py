@@ -48,13 +48,14 @@ class TrainState:
         counters = self.counters.gathered()
         if torch.distributed.is_initialized() and torch.distributed.get_rank() != 0:
             return
-        save_checkpoint(
+        folder = save_checkpoint(
             job.out,
             step=self.step,
             modules=self.modules(),
             optimizer=self.optimizer,
             state={"counters": counters.state(), "evaluated": self._evaluated()},
         )
+        job.mirror.push_checkpoint(folder)
 
 
 def make_state(job: Job) -> TrainState:
@@ -79,6 +80,7 @@ def make_state(job: Job) -> TrainState:
         step=0,
         device=device,
     )
+    job.mirror.pull_checkpoint()
     checkpoint = latest_checkpoint(job.out)
     if checkpoint is not None:
         _continue(state, checkpoint)

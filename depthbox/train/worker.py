@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from depthbox.tracking import NullTracker, Tracker, open_tracker
 from depthbox.train.context import RunContext
 from depthbox.train.job import Job
 from depthbox.train.loop import train
+from depthbox.train.mirror import RESULTS
 from depthbox.train.progress import Progress, Relay, say
 from depthbox.train.state import TrainState, make_state
 
@@ -31,6 +33,7 @@ def run_worker(
     tracker: Tracker | None = None,
 ) -> None:
     """`batches(step)` yields this rank's packs from that step on. Rank 0 leaves `result.json`, `detections.json` and `model.safetensors` in `out`."""
+    job.out.mkdir(parents=True, exist_ok=True)
     own = tracker is None and rank() == 0
     tracker = _open(job) if own else tracker
     write = None if rank() else Relay(job.out).put if own else say
@@ -42,9 +45,10 @@ def run_worker(
     )
     try:
         state = make_state(job)
-        if state.step < job.experiment.schedule.steps:
-            train(state, batches(state.step), job, context)
-        _finish(state, job, context)
+        with job.mirror.in_touch() if rank() == 0 else nullcontext():
+            if state.step < job.experiment.schedule.steps:
+                train(state, batches(state.step), job, context)
+            _finish(state, job, context)
     finally:
         if own and tracker is not None:
             tracker.release()
@@ -91,6 +95,7 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
         job.out / "result.json",
         {"scores": dict(scores.values), "note": scores.note, **counters.totals(), "quarantined": quarantined},
     )
+    job.mirror.push(*RESULTS)
 
 
 def _metadata(job: Job) -> dict[str, str]:
