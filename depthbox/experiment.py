@@ -91,7 +91,7 @@ class ScheduleConfig:
     `backbone_factor` scales the pretrained backbone's learning rate. `precision` auto is bfloat16 where the processor has it, else float32.
     """
 
-    steps: int = 400
+    steps: int = 450
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     backbone_factor: float = 0.3

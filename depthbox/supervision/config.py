@@ -56,7 +56,7 @@ class BoxDepthConfig:
     weights: BoxDepthWeights = BoxDepthWeights()
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
-    prior_size: float = 1.0
+    prior_size: float = 0.7
     dilation: Literal[1, 2, 3] = 2
     color_threshold: float = 0.3
     depth_threshold: float = 0.5
