@@ -16,7 +16,8 @@ __all__ = ["Piece", "SweepPlan", "plan_sweep", "safe"]
 DRIVER_CPUS = 0.1
 TRIAL_CPUS_ON_RAY = 0.01
 """The trial only waits for its workers."""
-DATA_PROCESS_CPUS = 0.4
+DATA_CPUS = 0.4
+"""Of the process, or the part of the loop, that prepares batches with launcher=local."""
 SLACK = 1e-6
 KINDS = ("CPU", "GPU")
 
@@ -113,8 +114,7 @@ def _pieces(experiment: Experiment, machines: Sequence[Mapping[str, float]]) -> 
     asked = experiment.ray
     if experiment.launcher == "local":
         use_gpu = experiment.device == "cuda" or (experiment.device == "auto" and cluster["GPU"] >= 1)
-        cpus = asked.worker_cpus + (DATA_PROCESS_CPUS if experiment.data.processes else 0.0)
-        return [Piece(name="trial", needs={"CPU": round(cpus, 4), "GPU": float(use_gpu)})]
+        return [Piece(name="trial", needs={"CPU": round(asked.worker_cpus + DATA_CPUS, 4), "GPU": float(use_gpu)})]
     plan = plan_resources(experiment, cluster=cluster)
     pieces = [Piece(name="trial", needs={"CPU": TRIAL_CPUS_ON_RAY})]
     pieces += [Piece(name="worker", needs=plan.worker)] * experiment.workers
@@ -161,5 +161,5 @@ def _cause(pieces: Sequence[Piece], machines: Sequence[Mapping[str, float]]) -> 
 
 def _next_step(experiment: Experiment) -> str:
     if experiment.launcher == "local":
-        return "lower ray.worker_cpus=, set data.processes=0, or join more machines"
+        return "lower ray.worker_cpus=, or join more machines"
     return "lower workers=, ray.worker_cpus= or ray.depth_actors=, or join more machines"
