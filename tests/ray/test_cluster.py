@@ -81,7 +81,6 @@ def test_depthbox_submit_follows_the_installed_command_and_passes_its_status_on(
     assert refused.returncode == 2 and "seed='x'" in refused.stdout
 
 
-@pytest.mark.parametrize("mode", ["disabled", "token"])
 def test_f21_two_jobs_at_once_fill_one_cache(cluster: LocalCluster, data: Path, tmp_path: Path) -> None:
     small = ("workers=1", "ray.worker_cpus=0.5", "ray.task_cpus=0.25", f"depth.cache={tmp_path / 'cache'}")
     jobs = []
@@ -112,6 +111,7 @@ def test_data_and_run_in_s3_on_both_nodes(
     assert json.loads((tmp_path / "scratch" / "result.json").read_text())["rows_ok"] == 6
 
 
+@pytest.mark.parametrize("mode", ["disabled", "token"])
 def test_without_the_token_nothing_is_taken(cluster: LocalCluster, mode: str, tmp_path: Path) -> None:
     assert requests.get(f"{cluster.dashboard}/api/jobs/", timeout=20).status_code == 401
     other = tmp_path / "token"
