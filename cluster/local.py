@@ -75,7 +75,7 @@ def _environment(token: Path, folder: str) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Ray notes the newest cluster of a machine there; a plain ray.init() elsewhere must not find this one.
         "RAY_TMPDIR": folder,
-        "RAY_raylet_start_wait_time_s": str(NODES_WAIT_S),
+        "RAY_raylet_start_wait_time_s": "90",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S,

@@ -160,7 +160,7 @@ def test_a_stopped_job_leaves_a_checkpoint_and_goes_on(cluster: LocalCluster, da
     sent = cluster.run(sys.executable, "-m", "depthbox", "submit", "wait=no", *words, "--json")
     job = json.loads(sent.stdout.splitlines()[-1])["job"]
     progress = tmp_path / "run" / "progress.txt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (progress.exists() and "step" in progress.read_text()) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert cluster.run("ray", "job", "stop", job).returncode == 0
