@@ -155,10 +155,10 @@ def test_f2_kills_at_any_point_never_leave_a_torn_checkpoint(data: Path, tmp_pat
     whole, out = tmp_path / "whole", tmp_path / "killed"
     steps = {"schedule.steps": 60, "schedule.checkpoint_every": 1, "launcher": "local", "data.processes": 0}
     torn = 0
-    for attempt in range(4):
-        before = unfinished(out)
+    for attempt in range(3):
+        before, due = unfinished(out), done(out) + 2 * attempt
         driver = Driver(vary(on_ray(data, out), steps), tmp_path / "log")
-        while driver.process.poll() is None and not unfinished(out) - before:
+        while driver.process.poll() is None and not (done(out) >= due and unfinished(out) - before):
             time.sleep(0.001)
         time.sleep(0.003 * attempt)
         driver.process.kill()
