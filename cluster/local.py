@@ -18,7 +18,9 @@ from pathlib import Path
 
 MIB = 2**20
 LOOPBACK = "127.0.0.1"
-ATTEMPTS = 30
+ATTEMPTS = 90
+NODES_WAIT_S = 180
+"""Until all nodes have joined, on a machine that is busy with other things; Ray's own 30 s a node are too short there."""
 STOP_WAIT_S = "60"
 """How long `ray job stop` waits for a run's checkpoint; Ray's own 3 s may end before the step does."""
 
@@ -73,6 +75,7 @@ def _environment(token: Path, folder: str) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Ray notes the newest cluster of a machine there; a plain ray.init() elsewhere must not find this one.
         "RAY_TMPDIR": folder,
+        "RAY_raylet_start_wait_time_s": "90",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S,
@@ -96,12 +99,18 @@ def _serve(asked: argparse.Namespace) -> int:
         # Ray lowers the priority of its workers; depthbox does so with the data stages alone.
         "_system_config": {"worker_niceness": 0},
     }
-    cluster = Cluster(initialize_head=True, head_node_args={"node_ip_address": LOOPBACK} | head)
+    cluster = Cluster()
     try:
+        cluster.add_node(wait=False, node_ip_address=LOOPBACK, **head)
         for _ in range(asked.workers):
             cluster.add_node(
-                node_ip_address=LOOPBACK, num_cpus=asked.cpus, num_gpus=asked.gpus, object_store_memory=store
+                wait=False,
+                node_ip_address=LOOPBACK,
+                num_cpus=asked.cpus,
+                num_gpus=asked.gpus,
+                object_store_memory=store,
             )
+        cluster.wait_for_nodes(timeout=NODES_WAIT_S)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # each node has put its own there
         _wait_for_jobs(f"http://{LOOPBACK}:{asked.dashboard_port}")
         print(_welcome(asked), flush=True)

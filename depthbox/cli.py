@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray reads it when it is imported; its own 30 s are too short to start in where others use every core.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
     try:
         return importlib.import_module(f"depthbox.commands.{name}").command(arguments)
     except UsageError as error:

@@ -38,8 +38,14 @@ HUNG_AFTER_S = 30
 LOOK_EVERY_S = 2.0
 """How often the driver asks the object store for progress, where there is one."""
 
-WORKER_ENV = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "300000"}
-"""Threads that spin at a barrier cost a factor of ten where data workers share the cores."""
+WORKER_ENV = {
+    # Threads that spin at a barrier cost a factor of ten where data workers share the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "300000",
+    # How long the controller waits for a hung worker to leave its process group; Ray's default is 30 s.
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "10",
+}
+"""Of every process of a run on Ray."""
 
 
 def start_ray(address: str) -> None:
