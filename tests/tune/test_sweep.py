@@ -16,7 +16,7 @@ from depthbox.cli import main
 
 ray = pytest.importorskip("ray", reason="sweeps need ray")
 pytest.importorskip("optuna")
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
 SEARCH_FILE = """
@@ -143,7 +143,7 @@ def _command(words: list[str]) -> subprocess.Popen:
     )
 
 
-def _wait_for(what, *, process: subprocess.Popen, limit_s: float = 120.0) -> None:
+def _wait_for(what, *, process: subprocess.Popen, limit_s: float = 300.0) -> None:
     end = time.monotonic() + limit_s
     while not what():
         assert process.poll() is None, process.stderr.read()
@@ -192,7 +192,7 @@ def test_ctrl_c_ends_every_run_killed_and_the_same_command_goes_on(data: Path, t
     process = _command(words)
     _wait_for(lambda: list((tmp_path / "out").glob("*/checkpoints/step-*/state.json")), process=process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, process.stderr.read()
+    assert process.wait(120) == 130, process.stderr.read()
     assert {one.info.status for one in runs_of(tmp_path)} == {"KILLED"}
     assert main(words) == 0
     assert {one.info.status for one in runs_of(tmp_path)} == {"FINISHED"} and len(runs_of(tmp_path)) == 3
@@ -243,7 +243,7 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint(data: Path, tmp_
     for child in psutil.Process(process.pid).children(recursive=True):
         if "ImplicitFunc" in " ".join(child.cmdline()):
             child.kill()
-    assert process.wait(200) == 0, process.stderr.read()
+    assert process.wait(300) == 0, process.stderr.read()
     children = family(tmp_path)[1]
     assert len(children) == 1 and children[0].info.status == "FINISHED"
     assert not duplicates(tmp_path, [children[0].info.run_id])
