@@ -153,7 +153,7 @@ def test_f4_a_stop_request_leaves_a_checkpoint_a_killed_run_and_no_process(
 def test_f2_kills_at_any_point_never_leave_a_torn_checkpoint(data: Path, tmp_path: Path) -> None:
     """The local launcher: a driver that writes its checkpoints itself, killed where it may be, also in the middle of one."""
     whole, out = tmp_path / "whole", tmp_path / "killed"
-    steps = {"schedule.steps": 60, "schedule.checkpoint_every": 1, "launcher": "local", "data.processes": 0}
+    steps = {"schedule.steps": 24, "schedule.checkpoint_every": 1, "launcher": "local", "data.processes": 0}
     torn = 0
     for attempt in range(3):
         before, due = unfinished(out), done(out) + 2 * attempt
