@@ -32,7 +32,7 @@ __all__ = ["cluster_of", "launch_on_ray", "start_ray"]
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
 
-HUNG_AFTER_S = 30
+HUNG_AFTER_S = 45
 """A worker whose process does not answer this long is taken for dead; Ray's default is ten minutes."""
 
 LOOK_EVERY_S = 2.0
