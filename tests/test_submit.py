@@ -1,4 +1,4 @@
-"""What a submission refuses before it asks any cluster; the rest is in tests/ray/test_cluster.py."""
+"""What a submission refuses before it asks any cluster; the rest is in tests/fault/test_cluster.py."""
 
 import importlib.util
 import stat

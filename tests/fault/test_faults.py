@@ -186,7 +186,7 @@ def test_f11_a_hung_worker_is_found_within_a_minute(cluster, data: Path, tmp_pat
     thread = after(lambda: has_checkpoint(out, 2), hang)
     run(on_ray(data, out, **SGD, **{"schedule.steps": 40, "schedule.checkpoint_every": 2}))
     thread.join()
-    assert time.monotonic() - began[0] < 120  # found in 30 s, and then restarted and trained to its end
+    assert time.monotonic() - began[0] < 150  # found in 45 s, and then restarted and trained to its end
     run(vary(on_ray(data, tmp_path / "whole"), {"launcher": "local", **SGD, "schedule.steps": 40}))
     close(out, tmp_path / "whole")
 
