@@ -82,8 +82,9 @@ def _client(address: str):
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for handler in logging.getLogger("ray").handlers:  # every file that is packed or left out, line by line
-        handler.setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray").handlers:
+        if type(handler).__module__.startswith("ray."):  # says every file that is packed or left out
+            handler.setLevel(logging.ERROR)
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as error:

@@ -1,6 +1,5 @@
 """What every test shares."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -25,11 +24,3 @@ def shared() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's disparity cache."""
     monkeypatch.setenv("DEPTHBOX_CACHE", str(tmp_path_factory.getbasetemp() / "disparity-cache"))
-
-
-@pytest.fixture(autouse=True)
-def _heard() -> None:
-    """A library that configures logging anew (alembic's fileConfig does) leaves the loggers it finds disabled."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.startswith("depthbox") and isinstance(logger, logging.Logger):
-            logger.disabled = False

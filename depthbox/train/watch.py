@@ -24,8 +24,9 @@ class CollapseWatch:
         if self._in_a_row < PATIENCE:
             return ""
         self._said = True
-        what, step_to_take = ("so they are the boxes", "raise") if ratio > FULL else ("so there are none", "lower")
+        # Both are at rest where no neighbours differ: a full box as well as next to nothing. A weight too high falls for the one that is nearer.
+        what, start = ("so they are the boxes", "a smaller") if ratio > FULL else ("so there are none", "a larger")
         return (
-            f"step {step}: the masks fill {ratio:.0%} of their boxes, {what}; {step_to_take} method.weights.color_affinity or "
-            "depth_affinity, and look at the depth edges in the picture of the run"
+            f"step {step}: the masks fill {ratio:.0%} of their boxes, {what}; lower method.weights.color_affinity or depth_affinity, or take "
+            f"{start} method.prior_size, and look at the depth edges in the picture of the run"
         )
