@@ -48,6 +48,9 @@ SYSTEM = PAPER | TEACHER | GUIDED
 NEAR = {"method.dilation": 1, "method.depth_form": "plane", "method.depth_veto": 8.0}
 """At native resolution two cells are 8 pixels, a third of many an object; next neighbours are twice as often right (experiments/LOG.md)."""
 
+RELIEF = {"method.weights.depth_relief": 1.0}
+"""Ours: what stands out of the surface around each box, as a pseudo mask from depth alone."""
+
 BOX_TEACHER = NO_DEPTH | {
     "method.distillation.matching": "greedy",
     "method.distillation.confidence": True,
@@ -74,6 +77,9 @@ TABLE = Ablation(
         "BoxTeacher-like, no depth": BOX_TEACHER,
         "colour vetoed by depth, exact": EXACT | PAPER | NO_TEACHER | {"method.depth_veto": 8.0},
         "system, plane-aware among next neighbours, exact": EXACT | SYSTEM | NEAR,
+        "system and relief, exact": EXACT | SYSTEM | RELIEF,
+        "system and relief, estimated": ESTIMATED | SYSTEM | RELIEF,
+        "system and relief, disturbed": DISTURBED | SYSTEM | RELIEF,
         "colour among next neighbours": NO_DEPTH | NO_TEACHER | {"method.dilation": 1},
         "plane-aware affinity, estimated": ESTIMATED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
         "plane-aware affinity, disturbed": DISTURBED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["aligned_bilinear", "box_masks", "dice_loss", "ellipse_masks"]
+__all__ = ["aligned_bilinear", "box_masks", "dice_loss", "ellipse_distance", "ellipse_masks"]
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -37,14 +37,17 @@ def box_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tens
     return rows[:, :, None] & columns[:, None, :]
 
 
-def ellipse_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int, *, size: float = 1.0) -> Tensor:
-    """The ellipses inscribed in the boxes "N 4", their axes times `size`, as bool masks "N h w", sampled at the pixel stride // 2 of each cell."""
-    ys = torch.arange(stride // 2, size_hw[0], stride, device=boxes_xyxy.device) + 0.5
-    xs = torch.arange(stride // 2, size_hw[1], stride, device=boxes_xyxy.device) + 0.5
-    centers, halves = (
-        (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2,
-        (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-6) / 2 * size,
-    )
+def ellipse_distance(boxes_xyxy: Tensor, size_hw: tuple[int, ...], stride: int) -> Tensor:
+    """How far the pixel stride // 2 of each cell of a map of `size_hw` cells is from the centre of each box "N 4", 1 on the inscribed ellipse: "N h w"."""
+    ys, xs = (torch.arange(n, device=boxes_xyxy.device) * stride + stride // 2 + 0.5 for n in size_hw)
+    centers = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    halves = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-6) / 2
     x = ((xs - centers[:, :1]) / halves[:, :1]).square()
     y = ((ys - centers[:, 1:]) / halves[:, 1:]).square()
-    return y[:, :, None] + x[:, None, :] <= 1
+    return (y[:, :, None] + x[:, None, :]).sqrt()
+
+
+def ellipse_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int, *, size: float = 1.0) -> Tensor:
+    """The ellipses inscribed in the boxes "N 4", their axes times `size`, as bool masks "N h w", sampled at the pixel stride // 2 of each cell."""
+    cells = tuple(len(range(stride // 2, n, stride)) for n in size_hw)
+    return ellipse_distance(boxes_xyxy, cells, stride) <= size

@@ -25,20 +25,21 @@ from depthbox.supervision.parts.box_terms import (
 )
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, targets_of
+from depthbox.supervision.parts.relief import relief_targets
 from depthbox.supervision.parts.teacher import Teacher
 
 __all__ = ["BoxDepth", "active_edges"]
 
 
 class BoxDepth:
-    """`Method` without masks. Terms that need disparity exist only where the run has it; `instance_depth` only with the depth-guided head;
-    `pseudo_mask` and `mask_affinity` only with a teacher."""
+    """`Method` without masks. Terms that need disparity exist only where the run has it, `depth_relief` only with a weight; `instance_depth` only with the
+    depth-guided head; `pseudo_mask` and `mask_affinity` only with a teacher."""
 
     def __init__(
         self, config: BoxDepthConfig, *, steps: int, depth: bool, guided: bool, teacher: Teacher | None = None
     ) -> None:
         self.config, self.depth, self.teacher = config, depth, teacher
-        self.guided = guided and depth
+        self.guided, self.relief = guided and depth, depth and config.weights.depth_relief > 0
         self.affine = teacher is not None and config.weights.mask_affinity > 0
         self.weights = _weights(self, steps)
         beta = config.distillation.depth_cost if depth else 0.0
@@ -56,6 +57,9 @@ class BoxDepth:
             "box_prior": box_prior(logits, found.positives.boxes_xyxy, size_hw, size=self.config.prior_size),
         }
         terms |= self._affinities(found, edges) | self._distillation(found, distilled, batch.views)
+        if self.relief:
+            relief = relief_targets(batch.views, batch.instances)
+            terms["depth_relief"] = pseudo_mask(logits, *targets_of(found.positives, relief))
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(
@@ -140,6 +144,7 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
         timed |= {name: ramp(method.teacher.start, ramp_steps) for name in ("pseudo_mask", "mask_affinity")}
     has = {
         "depth_affinity": method.depth,
+        "depth_relief": method.relief,
         "instance_depth": method.guided,
         "pseudo_mask": method.teacher is not None,
         "mask_affinity": method.affine,

@@ -8,7 +8,8 @@ __all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthWeights:
-    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up) and no `mask_affinity` (BoxTeacher's)."""
+    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up), no `depth_relief` (ours: what stands out of the surface around a
+    box, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's)."""
 
     class_focal: float = 1.0
     box_giou: float = 1.0
@@ -17,6 +18,7 @@ class BoxDepthWeights:
     box_prior: float = 1.0
     color_affinity: float = 1.0
     depth_affinity: float = 1.0
+    depth_relief: float = 0.0
     instance_depth: float = 1.0
     pseudo_mask: float = 1.0
     mask_affinity: float = 0.0

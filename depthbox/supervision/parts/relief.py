@@ -1,0 +1,28 @@
+"""Pseudo masks from depth alone: what stands out of the surface around each labelled box (ours, `depthbox.ops.relief`)."""
+
+from collections.abc import Sequence
+
+import torch
+
+from depthbox.core.batch import Instances, Views
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.ops.masks import box_masks
+from depthbox.ops.relief import relief_masks
+from depthbox.supervision.parts.pseudo_masks import PseudoMasks
+
+__all__ = ["relief_targets"]
+
+
+@torch.no_grad()
+def relief_targets(views: Views, instances: Sequence[Instances]) -> list[PseudoMasks]:
+    """For each image the soft masks of its boxes and their trust as confidence. Disparity is sampled where masks are: an average over a cell would
+    blur the very step that is looked for."""
+    assert views.disparity is not None
+    size_hw = (views.disparity.shape[-2], views.disparity.shape[-1])
+    sampled = views.disparity[:, 0, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
+    found = []
+    for disparity, objects in zip(sampled, instances, strict=True):
+        inside = box_masks(objects.boxes_xyxy, size_hw, MASK_STRIDE)
+        masks, trust = relief_masks(disparity, objects.boxes_xyxy, inside, stride=MASK_STRIDE)
+        found.append(PseudoMasks(masks=masks, confidence=trust))
+    return found

@@ -1,0 +1,40 @@
+"""Depth alone as a pseudo mask, as a term of `box_depth`."""
+
+import torch
+from small_batches import OBJECTS, SIZE, ellipses, small_batch, small_network
+
+from depthbox.supervision.box_depth import BoxDepth
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights
+from depthbox.supervision.method import weigh
+from depthbox.supervision.parts.relief import relief_targets
+
+
+def method_of(*, depth: bool = True) -> BoxDepth:
+    weights = BoxDepthWeights(depth_relief=1.0)
+    return BoxDepth(BoxDepthConfig(weights=weights), steps=90, depth=depth, guided=True)
+
+
+def test_the_term_is_there_with_disparity_and_teaches_the_masks():
+    model, method = small_network(), method_of()
+    losses = method.losses(model, small_batch(), 0)
+    assert 0 < losses.terms["depth_relief"] <= 1 and set(losses.terms) == set(method.weights)
+    losses.terms["depth_relief"].backward()
+    assert model.controller.conv.weight.grad.any()
+    assert "depth_relief" not in method_of(depth=False).weights
+
+
+def test_a_batch_without_objects_has_the_term_and_a_graph():
+    model, method = small_network(), method_of()
+    losses = method.losses(model, small_batch([(), ()]), 0)
+    assert losses.terms["depth_relief"] == 0
+    weigh(losses.terms, method.weights, 50).backward()
+
+
+def test_the_targets_are_the_objects_and_not_their_boxes():
+    batch = small_batch()
+    for boxes, found in zip(OBJECTS, relief_targets(batch.views, batch.instances), strict=True):
+        truth = ellipses(torch.tensor(boxes))[:, 2::4, 2::4]
+        trusted = found.confidence > 0.5
+        assert found.masks.shape == (len(boxes), SIZE[0] // 4, SIZE[1] // 4) and trusted.any()
+        both, either = ((found.masks > 0.5) & truth).sum((1, 2)), ((found.masks > 0.5) | truth).sum((1, 2))
+        assert (both / either)[trusted].min() > 0.7
