@@ -17,7 +17,7 @@ from depthbox.core.dist import mean_over_ranks
 from depthbox.core.errors import UsageError
 from depthbox.core.schedule import constant
 from depthbox.supervision.box_depth import BoxDepth
-from depthbox.supervision.build import build_method
+from depthbox.supervision.build import build_method, check_method
 from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, DistillationConfig, FullConfig
 from depthbox.supervision.full import Full
 from depthbox.supervision.method import weigh
@@ -150,6 +150,15 @@ def test_a_method_is_built_from_its_configuration():
     ) == GUIDED - {"instance_depth"} | {"pseudo_mask"}
     with pytest.raises(UsageError, match=r"model\.mask_head=depth_guided learns from disparity"):
         build_method(BoxDepthConfig(), small_network(), steps=9, depth=False, mask_head="depth_guided")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"depth_form": "plane"}, {"depth_veto": 8.0}, {"weights": BoxDepthWeights(depth_relief=1.0)}]
+)
+def test_a_setting_of_depth_without_disparity_is_refused(settings):
+    check_method(BoxDepthConfig(**settings), depth=True, mask_head="condinst")
+    with pytest.raises(UsageError, match=rf"method\.\S*{next(iter(settings))}\S*=.* has no effect without disparity"):
+        check_method(BoxDepthConfig(**settings), depth=False, mask_head="condinst")
 
 
 def test_detection_terms_by_hand():
