@@ -222,7 +222,7 @@ def half(number: int | None) -> tuple[dict[str, float], torch.Tensor]:
 def worker(number: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=number, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/store", rank=number, world_size=2, timeout=timedelta(seconds=200)
     )
     try:
         torch.save(half(number), Path(folder, f"{number}.pt"))
