@@ -78,6 +78,9 @@ TABLE = Ablation(
         "colour vetoed by depth, exact": EXACT | PAPER | NO_TEACHER | {"method.depth_veto": 8.0},
         "system, plane-aware among next neighbours, exact": EXACT | SYSTEM | NEAR,
         "system and relief, exact": EXACT | SYSTEM | RELIEF,
+        "system and relief twice, no colour, exact": EXACT
+        | SYSTEM
+        | {"method.weights.depth_relief": 2.0, "method.weights.color_affinity": 0.0},
         "system and relief, estimated": ESTIMATED | SYSTEM | RELIEF,
         "system and relief, disturbed": DISTURBED | SYSTEM | RELIEF,
         "colour among next neighbours": NO_DEPTH | NO_TEACHER | {"method.dilation": 1},
