@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, Command] = {
         plans=True,
     ),
     "train": Command(
-        says="train METHOD: box_depth | full",
+        says="train METHOD: box_depth | full | pl_dc | guided_distillation",
         usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
 
 settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)

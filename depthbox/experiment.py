@@ -7,7 +7,7 @@ from depthbox.core.config import digest
 from depthbox.data.config import ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.models.config import InferenceConfig, ModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig
+from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
 
 __all__ = [
     "PLACES",
@@ -130,7 +130,7 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig
+    method: BoxDepthConfig | FullConfig | PlDcConfig
     data: DataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
     model: ModelConfig = ModelConfig()

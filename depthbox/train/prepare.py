@@ -142,5 +142,6 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
 
 def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
-    check_method(experiment.method, depth=depth, mask_head=experiment.model.mask_head)
+    model = experiment.model
+    check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head)
     initial_model(experiment, classes=classes)
