@@ -19,6 +19,8 @@ __all__ = [
     "ScheduleConfig",
     "SplitConfig",
     "TrackingConfig",
+    "TrainConfig",
+    "UnlabelledConfig",
     "name_of",
 ]
 
@@ -47,15 +49,35 @@ class SplitConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(SplitConfig):
+    """`labelled` and `boxed` name images, as FILE or FILE:KEY below `data.root`: those with labels (empty: all others), those that keep their boxes alone."""
+
+    labelled: str = ""
+    boxed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabelledConfig:
+    """A folder of photos, or a pattern, without annotations."""
+
+    images: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """An empty root is `$DEPTHBOX_DATA`. The run ends when more than `quarantine_share` of the images cannot be read.
 
+    Of the images of a step `labelled_share` are labelled, `boxed_share` have boxes alone, the rest has no labels: images of the annotations that
+    neither list names, and those of `unlabelled`.
     `processes` prepare batches ahead with launcher=local (0: the training process does).
     """
 
     root: str = ""
-    train: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
     val: SplitConfig = SplitConfig()
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
+    labelled_share: float = 1.0
+    boxed_share: float = 0.0
     views: ViewsConfig = ViewsConfig()
     quarantine_share: float = 0.05
     processes: int = 1

@@ -1,7 +1,7 @@
 """The numbers of each method; what they mean stands with the method. Read at start-up, so nothing heavy is imported here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 __all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfig", "FullWeights"]
 
@@ -68,6 +68,8 @@ class BoxDepthConfig:
     warm_up: float = 1 / 9
     distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
+    learns_from: ClassVar[tuple[str, ...]] = ("boxes",)
+    """What an image may be labelled with ("masks", "boxes", "none"); first what a labelled image is."""
 
     def teacher_from(self, steps: int) -> int | None:
         """The first step with a teacher; None where the run has none."""
@@ -92,6 +94,7 @@ class FullConfig:
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
     needs_masks: bool = True
+    learns_from: ClassVar[tuple[str, ...]] = ("masks",)
 
     def teacher_from(self, steps: int) -> None:
         """The twin has no teacher."""
