@@ -4,23 +4,31 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 
+from depthbox.core.errors import InputError
 from depthbox.data.decode import BadImage, decode_record
 from depthbox.data.schema import CocoData, ImageRecord
 
-__all__ = ["summary", "validate_data"]
+__all__ = ["refuse_leak", "summary", "validate_data"]
 
 
-def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True) -> list[str]:
+def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True, leaks: bool = True) -> list[str]:
     """One sentence a finding, none if all is well.
 
     Looks for photos that are in both sets (by path or by bytes, B12), class maps that differ (B13), a set without any
     object, two classes of one name, a photo listed twice, masks that some objects lack, and, unless `decode` is False,
-    photos that cannot be decoded or have another size than stated (then every file is read).
+    photos that cannot be decoded or have another size than stated (then every file is read). `leaks=False`: not for photos in both sets.
     """
     findings = [finding for data in (train, val) if data is not None for finding in _own_findings(data, decode)]
     if val is not None:
-        findings += _class_maps(train, val) + _shared_photos(train, val)
+        findings += _class_maps(train, val) + (_shared_photos(train, val) if leaks else [])
     return findings
+
+
+def refuse_leak(train: CocoData, val: CocoData) -> None:
+    """Raise InputError where a photo to be trained on, with labels or without, is also one to be scored on (B12)."""
+    if pairs := _pairs(train, val):
+        cause = f"{len(pairs)} of its photos are also trained on: {_few(pairs)}"
+        raise InputError(val.source, "", cause, "remove them from one of the two sets")
 
 
 def summary(data: CocoData) -> str:
@@ -71,10 +79,14 @@ def _class_maps(train: CocoData, val: CocoData) -> list[str]:
     return [f"the classes of {train.source} and {val.source} differ ({said}); use one category list for both"]
 
 
-def _shared_photos(train: CocoData, val: CocoData) -> list[str]:
+def _pairs(train: CocoData, val: CocoData) -> list[str]:
     """B12, by path and by bytes; only files of equal size are read."""
     ours, theirs = set(_by_path(train)), set(_by_path(val))
-    pairs = sorted(ours & theirs) + [f"{theirs} = {ours}" for theirs, ours in _copies(theirs - ours, ours - theirs)]
+    return sorted(ours & theirs) + [f"{theirs} = {ours}" for theirs, ours in _copies(theirs - ours, ours - theirs)]
+
+
+def _shared_photos(train: CocoData, val: CocoData) -> list[str]:
+    pairs = _pairs(train, val)
     if not pairs:
         return []
     what = f"{len(pairs)} photos of {val.source} are also in {train.source}"

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from depthbox.data.mixture import MixedPlan, Part, counts_a_step
 from depthbox.data.plan import Plan
 from depthbox.data.schema import CocoData, ImageRecord
 from depthbox.data.splits import few, named_images
-from depthbox.experiment import Experiment
+from depthbox.experiment import DataConfig, Experiment
 from depthbox.train.inputs import files_of, read_split
 
-__all__ = ["training_data"]
+__all__ = ["training_data", "with_unlabelled"]
 
 log = logging.getLogger("depthbox")
 
@@ -101,19 +100,20 @@ def _worded(data: CocoData, experiment: Experiment, root: Path) -> CocoData:
         )
     words = dict.fromkeys(labelled, experiment.method.learns_from[0]) | dict.fromkeys(boxed, "boxes")
     records = tuple(replace(record, supervision=words.get(record.image_id, "none")) for record in data.records)
-    return replace(data, records=records + _bare(experiment, root, records))
+    return with_unlabelled(replace(data, records=records), asked, root)
 
 
-def _bare(experiment: Experiment, root: Path, listed: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
-    pattern = experiment.data.unlabelled.images
-    if not pattern:
-        return ()
+def with_unlabelled(data: CocoData, asked: DataConfig, root: Path) -> CocoData:
+    """`data` and behind it the photos of `data.unlabelled.images` that it does not list."""
+    if not asked.unlabelled.images:
+        return data
     photos = [
         os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-        for path in files_of(pattern, root, name="data.unlabelled.images")
+        for path in files_of(asked.unlabelled.images, root, name="data.unlabelled.images")
     ]
-    known = {record.path for record in listed}
-    return bare_records(photos, known=known, first_id=max(record.image_id for record in listed) + 1)
+    known = {record.path for record in data.records}
+    first_id = max(record.image_id for record in data.records) + 1
+    return replace(data, records=data.records + bare_records(photos, known=known, first_id=first_id))
 
 
 def _without_undrawn(data: CocoData, counts: dict[str, int]) -> CocoData:

@@ -10,7 +10,7 @@ from depthbox.core.errors import InputError, UsageError
 from depthbox.data.schema import CocoData
 from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
-from depthbox.data.validate import validate_data
+from depthbox.data.validate import refuse_leak, validate_data
 from depthbox.depth.cache import default_cache_folder
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.depth.estimator import build_estimator
@@ -44,7 +44,9 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
             f"the classes are not those of {train.source}",
             "use the same categories, names and order in both files",
         )
-    for finding in validate_data(train, val, decode=False):
+    if val is not None:
+        refuse_leak(train, val)
+    for finding in validate_data(train, val, decode=False, leaks=False):
         log.warning("%s", finding)
     depth = _depth_setup(experiment.depth, root, train)
     if depth is None and experiment.depth.disturb != DisturbConfig():

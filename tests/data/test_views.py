@@ -1,5 +1,7 @@
 """Photo, boxes, masks and disparity move together; the strong view moves nothing."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthbox.core.config import vary
+from depthbox.core.rng import generator
 from depthbox.data.config import ViewsConfig
 from depthbox.data.geometry import Geometry, draw_geometry, target_size
-from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
+from depthbox.data.views import erased, strong_view, transform_boxes, transform_map, transform_masks
 
 side = st.integers(16, 90)
 geometries = st.builds(Geometry, size_hw=st.tuples(side, side), flip=st.booleans())
@@ -143,3 +146,63 @@ def test_the_parts_of_a_strong_view_can_be_switched_off():
     assert torch.equal(grey[0], grey[1]) and torch.equal(grey[1], grey[2])
     blurred = strong_view(photo, vary(PLAIN, {"blur": 1.0}), **key).float()
     assert blurred.std() < photo.float().std() and abs(blurred.mean() - photo.float().mean()) < 2
+
+
+def test_the_present_strong_view_is_what_it_was():
+    """Pillow's own rounding may change with its version; ours must not: the view without erasings draws nothing more."""
+    photo = (torch.arange(3 * 20 * 30).reshape(3, 20, 30) * 7 % 256).to(torch.uint8)
+    plain = [strong_view(photo, ViewsConfig(), seed=1, step=step, slot=2) for step in range(12)]
+    more = [strong_view(photo, ViewsConfig(erasings=True), seed=1, step=step, slot=2) for step in range(12)]
+    untouched = [torch.equal(a, b) for a, b in zip(plain, more, strict=True)]
+    for a, b, same in zip(plain, more, untouched, strict=True):
+        assert same or ((a != b).any(0).sum() > 0.01 * 600 and (a == b).all(0).any()), (
+            "outside the rectangles it is the same view"
+        )
+    assert not all(untouched)
+    assert hashlib.sha256(b"".join(v.numpy().tobytes() for v in plain)).hexdigest()[:16] == "95764798e45fc74e"
+
+
+def rectangles(seed: int, size_hw: tuple[int, int] = (60, 80)) -> np.ndarray:
+    """Where noise was put: bool (H, W)."""
+    plain = torch.full((3, *size_hw), 300, dtype=torch.int16)
+    return (erased(plain, generator("erasings", 0, seed, 0)) != 300).all(0).numpy()
+
+
+def test_rectangles_of_noise_have_the_published_probability_and_size():
+    noise = [rectangles(seed) for seed in range(600)]
+    touched = np.mean([one.any() for one in noise])
+    assert touched == pytest.approx(1 - 0.3 * 0.5 * 0.7, abs=0.04)
+    shares = [one.mean() for one in noise if one.any()]
+    assert min(shares) > 0.015 and max(shares) < 0.6 and 0.1 < np.mean(shares) < 0.25
+    assert np.mean([one.mean() for one in noise]) == pytest.approx(0.7 * 0.125 + 0.5 * 0.11 + 0.3 * 0.11, abs=0.035)
+
+
+def test_one_rectangle_is_a_rectangle_and_noise_is_uniform():
+    found = 0
+    for seed in range(200):
+        one = rectangles(seed)
+        ys, xs = np.nonzero(one)
+        if len(ys) and one[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].all():
+            found += 1
+            assert 0.015 * one.size < len(ys) < 0.21 * one.size or found > 1
+    assert found > 60
+    values = erased(torch.full((3, 200, 200), 300, dtype=torch.int16), generator("erasings", 0, 3, 0))
+    inside = values[values != 300].float()
+    assert abs(inside.mean() - 127.5) < 2 and abs(inside.std() - 73.9) < 2 and inside.max() <= 255 and inside.min() >= 0
+
+
+def test_erasings_are_named_by_seed_step_and_slot_and_do_not_touch_the_photo():
+    photo = torch.zeros((3, 40, 50), dtype=torch.uint8)
+    config = vary(PLAIN, {"erasings": True})
+    keys = [(0, 0, slot) for slot in range(8)]
+    views = [strong_view(photo, config, seed=a, step=b, slot=c) for a, b, c in keys]
+    again = [strong_view(photo, config, seed=a, step=b, slot=c) for a, b, c in keys]
+    assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True)) and not photo.any()
+    assert len({v.numpy().tobytes() for v in views}) >= 6 and all(v.dtype == torch.uint8 for v in views)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 300), (300, 2), (5, 5)])
+def test_a_photo_too_small_for_a_rectangle_is_left_alone(size_hw):
+    for seed in range(30):
+        out = erased(torch.zeros((3, *size_hw), dtype=torch.uint8), generator("erasings", 0, seed, 0))
+        assert out.shape == (3, *size_hw)

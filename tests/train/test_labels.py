@@ -223,6 +223,22 @@ def test_a_broken_photo_of_either_stream_is_set_aside_by_name(tiny, tmp_path, ev
         run(tiny_experiment(broken, tmp_path / "stops", "full", **MIXED | {"data.quarantine_share": 0.1}))
 
 
+def test_b12_a_photo_to_be_scored_is_in_neither_stream(tiny, tmp_path, every_word):
+    with pytest.raises(
+        InputError, match=r"masks_val\.json: 6 of its photos are also trained on: .*val/000\.png.*remove them"
+    ):
+        prepare(tiny_experiment(tiny, tmp_path, "full", **MIXED | {"data.unlabelled.images": "val"}))
+    copies = tmp_path / "data"
+    shutil.copytree(tiny, copies)
+    shutil.copy(copies / "val" / "003.png", copies / "bare" / "other.png")
+    with pytest.raises(InputError, match=r"1 of its photos are also trained on: .*val/003\.png = .*bare/other\.png"):
+        prepare(tiny_experiment(copies, tmp_path, "full", **MIXED))
+    shutil.copy(copies / "val" / "003.png", copies / "train" / "001.png")
+    with pytest.raises(InputError, match=r"val/003\.png = .*train/001\.png"):
+        prepare(tiny_experiment(copies, tmp_path, "full", **{"data.train.labelled": "semi.json:two"}))
+    prepare(tiny_experiment(copies, tmp_path, "full", **{"data.train.labelled": "semi.json:others"}))
+
+
 def test_a_data_process_brings_the_same_packs(tiny, tmp_path, every_word):
     job = prepare(tiny_experiment(tiny, tmp_path, "full", **MIXED))
     here, there = (list(local_batches(job.source, None, range(3), processes=n)) for n in (0, 1))
