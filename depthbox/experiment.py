@@ -50,7 +50,7 @@ class SplitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(SplitConfig):
-    """`labelled` and `boxed` name images, as FILE or FILE:KEY below `data.root`: those with labels (empty: all others), those that keep their boxes alone."""
+    """`labelled` and `boxed` name images, as FILE or FILE:KEY, below `data.root` or from the current folder: those with labels (empty: all others), those that keep their boxes alone."""
 
     labelled: str = ""
     boxed: str = ""

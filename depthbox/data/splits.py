@@ -43,7 +43,7 @@ def write_split(file: Path, data: CocoData, ids: Sequence[int]) -> None:
 
 
 def named_images(spec: str, root: Path, data: CocoData) -> tuple[int, ...]:
-    """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`.
+    """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`, or else from the current folder.
 
     Raises `InputError` for a file or key that is not there, an empty list, an image named twice or not in `data`.
     """
@@ -65,12 +65,14 @@ def few(values: Sequence[object]) -> str:
 
 
 def _place(spec: str, root: Path) -> tuple[Path, str]:
-    """The file, and the key behind its last colon; a file may have a colon in its name."""
-    whole = root / Path(spec).expanduser()
+    """The file, below `root` or else from the current folder, and the key behind its last colon; a file may have a colon in its name."""
     name, colon, key = spec.rpartition(":")
-    if whole.is_file() or not colon or not name:
-        return whole, ""
-    return root / Path(name).expanduser(), key
+    forms = [(spec, "")] + ([(name, key)] if colon and name else [])
+    for base in (root, Path.cwd()):
+        for file, of in forms:
+            if (base / Path(file).expanduser()).is_file():
+                return base / Path(file).expanduser(), of
+    return root / Path(forms[-1][0]).expanduser(), forms[-1][1]
 
 
 def _text(file: Path) -> str:
@@ -80,7 +82,9 @@ def _text(file: Path) -> str:
         raise InputError(file, "", "not UTF-8", FORM) from None
     except (OSError, ValueError) as error:
         cause = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-        raise InputError(file, "", cause, "paths are below data.root; `depthbox data split` writes one") from None
+        raise InputError(
+            file, "", cause, "give a path below data.root or from here; `depthbox data split` writes a split"
+        ) from None
 
 
 def _lines(file: Path) -> list[str]:

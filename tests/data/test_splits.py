@@ -91,6 +91,17 @@ def test_a_list_of_a_json_is_named_by_its_key(tmp_path):
     assert named_images(f"{tmp_path}/semi.json:five", Path("/elsewhere"), data) == (3, 7)
 
 
+def test_a_file_is_looked_for_below_the_root_and_then_here(tmp_path, monkeypatch):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder, number in (("root", 1), ("here", 2)):
+        (tmp_path / folder / "both.json").write_text(json.dumps({"few": [number]}))
+    Path("mine.txt").write_text("3\n")
+    assert named_images("both.json:few", tmp_path / "root", listed(range(5))) == (1,)
+    assert named_images("mine.txt", tmp_path / "root", listed(range(5))) == (3,)
+
+
 def test_text_may_have_comments_blank_lines_and_names(tmp_path):
     (tmp_path / "odd:name.txt").write_bytes("\ufeff# five percent\r\n\r\n 3 \r\n000004.jpg\n000005\n".encode())
     assert named_images("odd:name.txt", tmp_path, listed(range(9))) == (3, 4, 5)
