@@ -94,8 +94,9 @@ def _lines(file: Path) -> list[str]:
 
 def _listed(file: Path, key: str) -> list[str]:
     """The entries of one list of a JSON object, or of a JSON that is a list."""
+    text = _text(file)
     try:
-        said = json.loads(_text(file))
+        said = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(file, "", f"not JSON ({str(error)[:80]})", FORM) from None
     if isinstance(said, dict):

@@ -122,7 +122,7 @@ def test_text_may_have_comments_blank_lines_and_names(tmp_path):
         (b'{"five": [1], "ten": [2]}', "split.json", r"holds several lists \| next: it has five, ten$"),
         (b'{"note": "x"}', "split.json:five", r"it has no list at all"),
         (b'{"five": []}', "split.json:five", r"split\.json: five: names no image"),
-        (b'{"five": [1, [2]]}', "split.json:five", r"five\[1\]: is a list of 1 \| next: allowed: an image id"),
+        (b'{"five": [1, [2]]}', "split.json:five", r"five\[1\]: is \[2\] \| next: allowed: an image id"),
         (b'{"five": [1, true]}', "split.json:five", r"five\[1\]: is True"),
         (b'{"five": [1, 1, 99]}', "split.json:five", r"five: 1 of 3 images are not in train\.json: 99"),
         (b'{"five": [1', "split.json:five", r"split\.json: not JSON"),
