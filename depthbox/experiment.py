@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from depthbox.core.config import digest
+from depthbox.core.config import added, digest
 from depthbox.data.config import ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.models.config import InferenceConfig, ModelConfig
@@ -52,8 +52,8 @@ class SplitConfig:
 class TrainConfig(SplitConfig):
     """`labelled` and `boxed` name images, as FILE or FILE:KEY, below `data.root` or from the current folder: those with labels (empty: all others), those that keep their boxes alone."""
 
-    labelled: str = ""
-    boxed: str = ""
+    labelled: str = added("")
+    boxed: str = added("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ class DataConfig:
     root: str = ""
     train: TrainConfig = TrainConfig()
     val: SplitConfig = SplitConfig()
-    unlabelled: UnlabelledConfig = UnlabelledConfig()
-    labelled_share: float = 1.0
-    boxed_share: float = 0.0
+    unlabelled: UnlabelledConfig = added(UnlabelledConfig())
+    labelled_share: float = added(1.0)
+    boxed_share: float = added(0.0)
     views: ViewsConfig = ViewsConfig()
     quarantine_share: float = 0.05
     processes: int = 1

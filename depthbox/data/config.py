@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from depthbox.core.config import added
+
 __all__ = ["ViewsConfig"]
 
 
@@ -9,8 +11,8 @@ __all__ = ["ViewsConfig"]
 class ViewsConfig:
     """Short side of the view in pixels (long side at most `max_side`), its random factor per step, flip, and the strength of the strong view.
 
-    `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; 0 makes the strong view the plain one, but
-    for `erasings`: three rectangles of noise, with probabilities 0.7, 0.5 and 0.3 (arXiv 2505.11075, which has `grey` 0.2 and `blur` 0.5).
+    `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; 0 makes the strong view the plain one.
+    `erase` scales the chances of the three random erasings of PL-DC's strong view (1: as published, 0: none).
     """
 
     short_side: int = 256
@@ -20,4 +22,4 @@ class ViewsConfig:
     jitter: float = 0.4
     grey: float = 0.1
     blur: float = 0.1
-    erasings: bool = False
+    erase: float = added(0.0)

@@ -13,7 +13,7 @@ from depthbox.core.rng import generator
 from depthbox.data.config import ViewsConfig
 from depthbox.data.geometry import Geometry
 
-__all__ = ["erased", "strong_view", "transform_boxes", "transform_map", "transform_masks"]
+__all__ = ["strong_view", "transform_boxes", "transform_map", "transform_masks"]
 
 
 def transform_map(values: Tensor, geometry: Geometry, *, mode: str = "bilinear") -> Tensor:
@@ -40,6 +40,10 @@ def transform_boxes(boxes_xyxy: np.ndarray, from_hw: tuple[int, int], geometry: 
     )
 
 
+ERASINGS = ((0.7, (0.05, 0.2), (0.3, 3.3)), (0.5, (0.02, 0.2), (0.1, 6.0)), (0.3, (0.02, 0.2), (0.05, 8.0)))
+"""Chance, share of the area, height / width of each rectangle of noise (PL-DC)."""
+
+
 def strong_view(image: Tensor, config: ViewsConfig, *, seed: int, step: int, slot: int) -> Tensor:
     """Colour jitter, sometimes grey, sometimes blurred, sometimes with rectangles of noise: uint8 "3 H W" in, the same out.
 
@@ -60,32 +64,25 @@ def strong_view(image: Tensor, config: ViewsConfig, *, seed: int, step: int, slo
         photo = photo.convert("L").convert("RGB")
     if blurred:
         photo = photo.filter(ImageFilter.GaussianBlur(float(sigma)))
-    view = torch.from_numpy(np.array(photo)).permute(2, 0, 1).contiguous()
-    return erased(view, generator("erasings", seed, step, slot)) if config.erasings else view
+    pixels = np.array(photo)
+    if config.erase:
+        _erase(pixels, config.erase, generator("erasing", seed, step, slot))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def erased(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Up to three rectangles of uniform noise in a copy of uint8 "3 H W".
-
-    Each has a probability, a range of its share of the image, and of its height / width, drawn as logarithms; one that does not fit is drawn again, at most
-    nine times. (arXiv 2505.11075 draws the noise from a normal distribution before it rounds to bytes modulo 256, which is nearly uniform.)
-    """
-    out, (height, width) = image.clone(), image.shape[-2:]
-    for probability, share, aspect in _ERASINGS:
-        if rng.random() >= probability:
+def _erase(pixels: np.ndarray, factor: float, rng: np.random.Generator) -> None:
+    """Three rectangles of noise, each with its chance; one that does not fit is drawn again, ten times at most."""
+    height, width = pixels.shape[:2]
+    for chance, share, ratio in ERASINGS:
+        if rng.random() >= chance * factor:
             continue
         for _ in range(10):
-            area, ratio = rng.uniform(*share) * height * width, np.exp(rng.uniform(*np.log(aspect)))
-            h, w = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            area, shape = rng.uniform(*share) * height * width, np.exp(rng.uniform(*np.log(ratio)))
+            h, w = round(np.sqrt(area * shape)), round(np.sqrt(area / shape))
             if 0 < h < height and 0 < w < width:
                 y, x = rng.integers(height - h + 1), rng.integers(width - w + 1)
-                out[:, y : y + h, x : x + w] = torch.from_numpy(rng.integers(0, 256, (3, h, w), np.uint8))
+                pixels[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
                 break
-    return out
-
-
-_ERASINGS = ((0.7, (0.05, 0.2), (0.3, 3.3)), (0.5, (0.02, 0.2), (0.1, 6.0)), (0.3, (0.02, 0.2), (0.05, 8.0)))
-"""Probability, share of the image, height / width."""
 
 
 def _turned_hue(photo: Image.Image, turn: float) -> Image.Image:

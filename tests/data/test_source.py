@@ -125,7 +125,7 @@ def test_a_run_without_depth_or_jitter_carries_neither(tmp_path):
 
 
 def test_erasings_alone_make_a_strong_view(tmp_path):
-    source = source_of(write_photos(tmp_path), views=replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0, erasings=True))
+    source = source_of(write_photos(tmp_path), views=replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0, erase=1.0))
     batch = unpack(source.pack(source.decode([0] * 4, range(4))))
     different = (batch.views.strong != batch.views.weak).any(1)
     assert different.any() and not different[~batch.views.valid].any()
