@@ -5,7 +5,7 @@ from pathlib import Path
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides, vary
-from depthbox.core.errors import UsageError
+from depthbox.core.errors import UsageError, few
 from depthbox.experiment import DataConfig
 
 __all__ = ["draw"]
@@ -23,7 +23,7 @@ class SplitQuestion:
 
 def draw(words: list[str], *, as_json: bool) -> int:
     """Draw, write and say how to use it. Raises `UsageError` where a setting is missing, `InputError` where data or file are not fit."""
-    from depthbox.data.splits import drawn_images, few, write_split
+    from depthbox.data.splits import drawn_images, write_split
     from depthbox.train.inputs import data_root, read_split
 
     asked = vary(SplitQuestion(), parse_overrides(words))

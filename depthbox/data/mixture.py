@@ -8,7 +8,7 @@ import numpy as np
 from depthbox.core.errors import UsageError
 from depthbox.data.plan import Plan, share
 
-__all__ = ["MixedPlan", "Part", "counts_a_step"]
+__all__ = ["WORDS", "MixedPlan", "Part", "counts_a_step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ class MixedPlan:
         for part in self.parts:
             if part.plan.batch_size % world_size:
                 raise UsageError(
-                    f"{part.plan.batch_size} images of a step have {_IN_WORDS[part.word]}, which does not divide among workers={world_size}; "
+                    f"{part.plan.batch_size} images of a step are {WORDS[part.word]}, which does not divide among workers={world_size}; "
                     "change batch_size, data.labelled_share or data.boxed_share"
                 )
         return share(self.batch_size, rank, world_size)
@@ -73,7 +73,8 @@ class MixedPlan:
         return np.tile(np.repeat(np.arange(len(counts)), [count // turns for count in counts]), turns)
 
 
-_IN_WORDS = {"masks": "masks", "boxes": "boxes alone", "none": "no labels"}
+WORDS = {"masks": "with masks", "boxes": "with boxes alone", "none": "without labels"}
+"""What a word of supervision means."""
 
 
 def counts_a_step(*, batch_size: int, labelled_share: float, boxed_share: float) -> tuple[int, int, int]:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from depthbox.core.errors import InputError, UsageError
+from depthbox.core.errors import InputError, UsageError, few
 from depthbox.core.rng import generator
 from depthbox.data.decode import shown
 from depthbox.data.schema import CocoData, ImageRecord
 
-__all__ = ["drawn_images", "few", "named_images", "write_split"]
+__all__ = ["drawn_images", "named_images", "write_split"]
 
 FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
 
@@ -56,12 +56,6 @@ def named_images(spec: str, root: Path, data: CocoData) -> tuple[int, ...]:
     if twice:
         raise InputError(file, key, f"names {len(twice)} images twice: {few(twice)}", "name each image once")
     return tuple(sorted(ids))
-
-
-def few(values: Sequence[object]) -> str:
-    """The first of many, for a message."""
-    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-    return ", ".join(str(value) for value in values[:5]) + more
 
 
 def _place(spec: str, root: Path) -> tuple[Path, str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from depthbox.core.errors import InputError, UsageError
+from depthbox.core.errors import InputError, UsageError, few
 from depthbox.data.bare import bare_records
-from depthbox.data.mixture import MixedPlan, Part, counts_a_step
+from depthbox.data.mixture import WORDS, MixedPlan, Part, counts_a_step
 from depthbox.data.plan import Plan
 from depthbox.data.schema import CocoData, ImageRecord
-from depthbox.data.splits import few, named_images
+from depthbox.data.splits import named_images
 from depthbox.experiment import DataConfig, Experiment
 from depthbox.train.inputs import files_of, read_split
 
@@ -40,6 +40,14 @@ def training_data(experiment: Experiment, root: Path) -> tuple[CocoData, Plan | 
         raise InputError(data.source, "", "no image has a labelled object", "give at least one box")
     plan = _plan(data, counts, experiment) if _is_mixed(experiment) else _plain(data, experiment)
     plan.share(0, experiment.workers)
+    if isinstance(plan, MixedPlan):
+        log.info(
+            "%s",
+            "; ".join(
+                f"{part.plan.images} images {WORDS[part.word]}, {part.plan.batch_size} of them a step"
+                for part in plan.parts
+            ),
+        )
     return data, plan
 
 
@@ -151,19 +159,12 @@ def _plan(data: CocoData, counts: dict[str, int], experiment: Experiment) -> Mix
     parts = []
     for word, count in counts.items():
         members = [place for place, record in enumerate(data.records) if record.supervision == word]
-        if not members and count:
-            what = {"none": "unlabelled images", "boxes": "images with boxes alone"}.get(word, "labelled images")
-            raise InputError(
-                data.source,
-                "",
-                f"there are no {what}, and a step needs {count}",
-                "change data.labelled_share or data.boxed_share",
-            )
+        if count and not members:
+            cause = f"there are no images {WORDS[word]}, and a step needs {count}"
+            raise InputError(data.source, "", cause, "change data.labelled_share or data.boxed_share")
         if count:
             aspects = tuple(_aspect(data.records[place]) for place in members)
-            plan = Plan(
-                images=len(members), batch_size=count, seed=experiment.seed, aspects=aspects, part=f" of {word}"
-            )
+            plan = Plan(images=len(members), batch_size=count, seed=experiment.seed, aspects=aspects, part=f" {word}")
             parts.append(Part(word=word, members=np.array(members), plan=plan))
     return MixedPlan(parts=tuple(parts), seed=experiment.seed)
 

@@ -80,7 +80,9 @@ def test_parts_are_drawn_apart():
 
 
 def test_shares_that_do_not_divide_are_refused():
-    with pytest.raises(UsageError, match=r"3 images of a step have no labels, which does not divide among workers=2"):
+    with pytest.raises(
+        UsageError, match=r"3 images of a step are without labels, which does not divide among workers=2"
+    ):
         mixed({"masks": [0], "none": [1]}, {"masks": 2, "none": 3}).share(0, 2)
 
 

@@ -25,6 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Image ids 1..6; three photos nobody has annotated."""
     folder = write_tiny_data(tmp_path_factory.mktemp("tiny"))
     (folder / "split.txt").write_text("2\n5\n")
+    (folder / "all.txt").write_text("".join(f"{number}\n" for number in range(1, 7)))
     (folder / "semi.json").write_text(json.dumps({"two": [2, 5], "three": [1, 2, 5], "others": [1, 3], "note": "-"}))
     write_tiny_data(folder / "more", images=3, size_hw=(72, 90))
     shutil.copytree(folder / "more" / "val", folder / "bare")
@@ -116,10 +117,11 @@ FEW = {"data.train.labelled": "semi.json:two"}
         (FEW | {"data.boxed_share": 0.5, "data.labelled_share": 0.5}, r"give both, or neither"),
         (FEW | {"data.labelled_share": 0.0}, r"data\.labelled_share=0: a step needs labelled images"),
         (FEW | {"data.labelled_share": 0.4}, r"batch_size=2 allowed are 0, 0\.5, 1"),
-        (FEW | HALF | {"workers": 2}, r"1 images of a step have masks, which does not divide among workers=2"),
+        (FEW | HALF | {"workers": 2}, r"1 images of a step are with masks, which does not divide among workers=2"),
         (FEW | {"workers": 4, "batch_size": 4}, r"names 2 labelled images for workers=4 \| next: label more of them, or take workers=2"),
         (FEW | HALF | {"data.train.boxed": "semi.json:three", "data.boxed_share": 0.5}, r"semi\.json:three: 2 images are in data\.train\.labelled too: 2, 5"),
         ({"data.train.labelled": "semi.json:four"}, r"semi\.json: has no list 'four' \| next: it has two, three, others"),
+        (HALF | {"data.train.labelled": "all.txt"}, r"there are no images without labels, and a step needs 1"),
         (HALF | {"data.unlabelled.images": "nowhere"}, r"nowhere: there is no such folder"),
     ],
 )  # fmt: skip
