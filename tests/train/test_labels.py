@@ -241,6 +241,13 @@ def test_b12_a_photo_to_be_scored_is_in_neither_stream(tiny, tmp_path, every_wor
     prepare(tiny_experiment(copies, tmp_path, "full", **{"data.train.labelled": "semi.json:others"}))
 
 
+def test_b12_is_a_warning_where_every_image_is_labelled(tiny, tmp_path, caplog):
+    own = {"data.val.images": "train", "data.val.annotations": "masks_train.json"}
+    with caplog.at_level("WARNING", logger="depthbox"):
+        prepare(tiny_experiment(tiny, tmp_path, "box_depth", **own))
+    assert "6 photos of" in caplog.text and "are also in" in caplog.text
+
+
 def test_a_data_process_brings_the_same_packs(tiny, tmp_path, every_word):
     job = prepare(tiny_experiment(tiny, tmp_path, "full", **MIXED))
     here, there = (list(local_batches(job.source, None, range(3), processes=n)) for n in (0, 1))
