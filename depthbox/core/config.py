@@ -45,9 +45,10 @@ def added(default: Any) -> Any:
 
 def digest(config: Any, *, without: Sequence[str] = ()) -> str:
     """Sixteen hex digits that name a configuration; paths that start with one of `without` do not count."""
-    left_out = (*without, *_still_default(config))
+    unused = tuple(_still_default(config))
+    left_out = (*without, *unused)
     flat = {k: v for k, v in flatten(config).items() if not any(k == w or k.startswith(w + ".") for w in left_out)}
-    flat["__type__"] = _type_names(config)
+    flat["__type__"] = {name: kind for name, kind in _type_names(config).items() if name not in unused}
     return hashlib.sha256(json.dumps(flat, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
