@@ -1,7 +1,7 @@
 """The numbers of each method; what they mean stands with the method. Read at start-up, so nothing heavy is imported here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from depthbox.core.config import added
 
@@ -73,6 +73,8 @@ class BoxDepthConfig:
     warm_up: float = 1 / 9
     distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
+    learns_from: ClassVar[tuple[str, ...]] = ("boxes",)
+    """What an image may be labelled with ("masks", "boxes", "none"); first what a labelled image is."""
 
     def teacher_from(self, steps: int) -> int | None:
         """The first step with a teacher; None where the run has none."""
@@ -132,6 +134,7 @@ class FullConfig:
     query_weights: QueryWeights = added(QueryWeights())
     query: QueryTermsConfig = added(QueryTermsConfig())
     needs_masks: bool = True
+    learns_from: ClassVar[tuple[str, ...]] = ("masks",)
 
     def teacher_from(self, steps: int) -> None:
         """The twin has no teacher."""
@@ -188,6 +191,7 @@ class PlDcConfig:
     depth_threshold: float = 0.8
     depth_theta: float = 2.0
     needs_masks: bool = True
+    learns_from: ClassVar[tuple[str, ...]] = ("masks", "none")
 
     def teacher_from(self, steps: int) -> None:
         """No larger view: this teacher looks at the weak one."""

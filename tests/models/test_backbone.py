@@ -240,6 +240,6 @@ def test_an_unknown_network_is_refused_with_near_names():
     refuse("", "none", "knows no such network; near names: see", UsageError)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mixer_s16_224"])
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "mixer_s16_224"])
 def test_a_network_without_a_pyramid_is_refused(name):
     refuse(name, "none", rf"model.backbone={name}: .*resnet50", UsageError)
