@@ -10,8 +10,13 @@ __all__ = ["InferenceConfig", "ModelConfig", "QueryConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryConfig:
-    """`model.head=query`: how many queries (more than any photo has objects), how many decoder layers, attention heads, and the width of their feed-forward."""
+    """`model.head=query`: how many queries (more than any photo has objects), how many decoder layers, attention heads, and the width of their feed-forward.
 
+    `start` learned is the published form: the queries of every photo begin alike. picked: they begin as the features of the cells that look most like
+    the middle of an object (FastInst's idea), which has to be learned less from scratch in a short run.
+    """
+
+    start: Literal["learned", "picked"] = "learned"
     queries: int = 100
     layers: int = 6
     heads: int = 8

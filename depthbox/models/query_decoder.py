@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthbox.models.query_start import LearnedStart, PickedStart
+
 __all__ = ["QueryDecoder", "attention_block", "sine_positions"]
 
 
@@ -16,10 +18,11 @@ class QueryDecoder(nn.Module):
     "L B Q C" and mask logits "L B Q h w" without a gradient, L = layers + 1, all float32.
     """
 
-    def __init__(self, channels: int, classes: int, *, queries: int, layers: int, heads: int, width: int) -> None:
+    def __init__(
+        self, channels: int, classes: int, *, start: LearnedStart | PickedStart, layers: int, heads: int, width: int
+    ) -> None:
         super().__init__()
-        self.content = nn.Embedding(queries, channels)
-        self.place = nn.Embedding(queries, channels)
+        self.start = start
         self.level = nn.Embedding(3, channels)
         self.layers = nn.ModuleList(_Layer(channels, heads, width) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
@@ -28,12 +31,16 @@ class QueryDecoder(nn.Module):
             nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels)
         )  # fmt: skip
 
-    def forward(self, levels: list[Tensor], fine: Tensor, padding: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps "B C h w" of three levels and of the masks; `padding`: bool "B hw" of each level, True where nothing is to be seen."""
+    def forward(
+        self, levels: list[Tensor], fine: Tensor, padding: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Maps "B C h w" of three levels and of the masks; `padding`: bool "B hw" of each level, True where nothing is to be seen.
+
+        The last value is what a picked start says of every cell of the finest level, "B h w K+1".
+        """
         tokens = [m.flatten(2).transpose(1, 2) + self.level.weight[i] for i, m in enumerate(levels)]
         places = [sine_positions(m) for m in levels]
-        place = self.place.weight.expand(len(fine), -1, -1)
-        content = self.content.weight.expand(len(fine), -1, -1)
+        content, place, cells = self.start(levels[-1], places[-1], padding[-1])
         said = [self._say(content, fine)]
         for i, layer in enumerate(self.layers):
             at = i % 3
@@ -41,7 +48,7 @@ class QueryDecoder(nn.Module):
             content = layer(content, place, tokens[at], places[at], blocked)
             said.append(self._say(content, fine))
         class_logits, embeddings, masks = (torch.stack(each) for each in zip(*said, strict=True))
-        return class_logits, embeddings, masks
+        return class_logits, embeddings, masks, cells
 
     def _say(self, content: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.norm(content)

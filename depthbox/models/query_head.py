@@ -10,6 +10,7 @@ from depthbox.models.backbone import Backbone
 from depthbox.models.config import ModelConfig
 from depthbox.models.pixel_decoder import PixelDecoder
 from depthbox.models.query_decoder import QueryDecoder
+from depthbox.models.query_start import LearnedStart, PickedStart
 
 __all__ = ["QueryOutputs", "QuerySegmenter"]
 
@@ -30,6 +31,8 @@ class QueryOutputs:
     """Float "B C h w" at stride 4."""
     features: Tensor
     """Float "B C h w" of the pixel decoder at stride 8."""
+    cells: Tensor | None = None
+    """Class logits "B h w K+1" of the cells at stride 8, where queries are picked from them."""
 
     def of(self, images: slice) -> "QueryOutputs":
         """The part of some images of the batch."""
@@ -39,6 +42,7 @@ class QueryOutputs:
             embeddings=self.embeddings[:, images],
             fine=self.fine[images],
             features=self.features[images],
+            cells=None if self.cells is None else self.cells[images],
         )
 
     def chosen(self, image: int, queries: Tensor) -> Tensor:
@@ -62,8 +66,13 @@ class QuerySegmenter(nn.Module):
         """True: maps and attention are computed in bfloat16; masks, classes and everything after them stay float32."""
         self.backbone = backbone
         self.pixel_decoder = PixelDecoder(backbone.channels, config.channels)
+        start = (
+            PickedStart(config.channels, classes, query.queries)
+            if query.start == "picked"
+            else LearnedStart(config.channels, query.queries)
+        )
         self.decoder = QueryDecoder(
-            config.channels, classes, queries=query.queries, layers=query.layers, heads=query.heads, width=query.width
+            config.channels, classes, start=start, layers=query.layers, heads=query.heads, width=query.width
         )
 
     def forward(self, images: Tensor, valid: Tensor | None = None) -> QueryOutputs:
@@ -73,9 +82,14 @@ class QuerySegmenter(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             maps = self.pixel_decoder(self.backbone(images))
             fine = maps.fine.float()
-            class_logits, embeddings, masks = self.decoder(maps.levels, fine, padding)
+            class_logits, embeddings, masks, cells = self.decoder(maps.levels, fine, padding)
         return QueryOutputs(
-            class_logits=class_logits, masks=masks, embeddings=embeddings, fine=fine, features=maps.levels[-1].float()
+            class_logits=class_logits,
+            masks=masks,
+            embeddings=embeddings,
+            fine=fine,
+            features=maps.levels[-1].float(),
+            cells=cells,
         )
 
 

@@ -77,7 +77,9 @@ def build_method(
     head = "query" if isinstance(student, QuerySegmenter) else "dynamic"
     check_method(config, depth=depth, mask_head=mask_head, head=head)
     if isinstance(config, FullConfig):
-        return FullQuery(config) if head == "query" else Full(config)
+        if isinstance(student, QuerySegmenter):
+            return FullQuery(config, picked=student.config.query.start == "picked")
+        return Full(config)
     if isinstance(config, PlDcConfig):
         assert isinstance(student, QuerySegmenter)
         return PlDc(config, student, steps=steps, class_names=class_names)

@@ -94,11 +94,12 @@ class PointsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryWeights:
-    """As published for Mask2Former."""
+    """As published for Mask2Former; `query_start` is ours, of `model.query.start=picked` alone."""
 
     query_class: float = 2.0
     query_bce: float = 5.0
     query_dice: float = 5.0
+    query_start: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +148,7 @@ class PlDcWeights:
     query_class: float = 2.0
     query_bce: float = 5.0
     query_dice: float = 5.0
+    query_start: float = 2.0
     pseudo_class: float = 2.0
     pseudo_mask_bce: float = 5.0
     pseudo_mask_dice: float = 5.0

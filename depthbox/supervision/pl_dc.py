@@ -13,6 +13,7 @@ from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
 from depthbox.supervision.parts.pseudo_labels import as_targets
+from depthbox.supervision.parts.query_start import query_start
 from depthbox.supervision.parts.query_terms import QueryTargets, query_terms, targets_of
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.teaching import Taught, Teaching
@@ -20,7 +21,7 @@ from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThres
 
 __all__ = ["PlDc", "split"]
 
-SUPERVISED = {name: name for name in ("query_class", "query_bce", "query_dice")}
+SUPERVISED = {name: name for name in ("query_class", "query_bce", "query_dice", "query_start")}
 PSEUDO = {"query_class": "pseudo_class", "query_bce": "pseudo_mask_bce", "query_dice": "pseudo_mask_dice"}
 
 
@@ -31,8 +32,11 @@ class PlDc:
         self, config: PlDcConfig, student: QuerySegmenter, *, steps: int, class_names: Sequence[str] = ()
     ) -> None:
         self.config = config
+        picked = student.config.query.start == "picked"
         self.weights: Mapping[str, Schedule] = {
-            name: constant(getattr(config.weights, name)) for name in config.weights.__slots__
+            name: constant(getattr(config.weights, name))
+            for name in config.weights.__slots__
+            if picked or name != "query_start"
         }
         start = round(config.burn_in * steps)
         device = next(student.parameters()).device
@@ -59,7 +63,10 @@ class PlDc:
         extent, query = extent_of(views.valid[owners]), self.config.query
         points = DrawnPoints(query.points, names=names[: 2 * number], extent_xy=extent[: 2 * number])
         truth = [targets_of(batch.instances[i]) for i in labelled.tolist()] * 2
-        supervised = query_terms(outputs.of(slice(0, 2 * number)), truth, query, points=points)
+        mine = outputs.of(slice(0, 2 * number))
+        supervised = query_terms(mine, truth, query, points=points)
+        if mine.cells is not None:
+            supervised["query_start"] = query_start(mine.cells, truth, no_object=query.no_object)
 
         points = DrawnPoints(query.points, names=names[2 * number :], extent_xy=extent[2 * number :])
         targets = [as_targets(one, weigh_pixels=self.config.uncertainty) for one in taught.kept]

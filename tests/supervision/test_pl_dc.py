@@ -193,3 +193,12 @@ def test_full_supervision_of_the_query_head():
     weigh(losses.terms, method.weights, 0).backward()
     silent = [n for n, p in student.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert all(name.endswith("key.bias") for name in silent), silent
+
+
+def test_a_picked_start_learns_where_from_the_labelled_images():
+    student = query_network(**{"query.start": "picked"})
+    method = method_of(student)
+    for words in (("masks", "none", "none"), ("none", "none")):
+        losses = method.losses(student, mixed_batch(words), START)
+        assert set(losses.terms) == set(method.weights) and "query_start" in losses.terms
+        assert bool(losses.terms["query_start"] > 0) == ("masks" in words) and losses.terms["query_start"].requires_grad
