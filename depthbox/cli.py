@@ -36,12 +36,14 @@ COMMANDS: Mapping[str, Command] = {
         plans=True,
     ),
     "train": Command(
-        says="train METHOD: box_depth | full",
+        says="train METHOD: box_depth | full | pl_dc | guided_distillation",
         usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
 
 settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)
   {DATA}
   {DEPTH}
+  data.train.labelled=FILE[:KEY] data.train.boxed=FILE[:KEY] data.unlabelled.images=DIR
+  data.labelled_share=0.5 data.boxed_share=0.25 (of a step; the rest of it has no labels)
   model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI""",
         plans=True,
@@ -83,9 +85,11 @@ settings of run and evaluate (images= and depths= are folders, or patterns such 
   for evaluate depth.maps.* say what the files of depths= hold""",
     ),
     "data": Command(
-        says="data validate | summary: what is in a data set, and what is wrong with it",
+        says="data validate | summary | split: what is in a data set, what is wrong with it, a share of it drawn",
         usage=f"""  depthbox data validate   one line a finding; exit status 1 where there is one
   depthbox data summary    images, objects, sizes, classes
+  depthbox data split percent=5 [seed=0] out=FILE
+      a share of the images of data.train as text, one a line, for data.train.labelled=FILE
 
 settings
   {DATA}

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from depthbox.core.config import digest
+from depthbox.core.config import added, digest
 from depthbox.data.config import ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.models.config import InferenceConfig, ModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig
+from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
 
 __all__ = [
     "PLACES",
@@ -19,6 +19,8 @@ __all__ = [
     "ScheduleConfig",
     "SplitConfig",
     "TrackingConfig",
+    "TrainConfig",
+    "UnlabelledConfig",
     "name_of",
 ]
 
@@ -47,15 +49,35 @@ class SplitConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(SplitConfig):
+    """`labelled` and `boxed` name images, as FILE or FILE:KEY, below `data.root` or from the current folder: those with labels (empty: all others), those that keep their boxes alone."""
+
+    labelled: str = added("")
+    boxed: str = added("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabelledConfig:
+    """A folder of photos, or a pattern, without annotations."""
+
+    images: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """An empty root is `$DEPTHBOX_DATA`. The run ends when more than `quarantine_share` of the images cannot be read.
 
+    Of the images of a step `labelled_share` are labelled, `boxed_share` have boxes alone, the rest has no labels: images of the annotations that
+    neither list names, and those of `unlabelled`.
     `processes` prepare batches ahead with launcher=local (0: the training process does).
     """
 
     root: str = ""
-    train: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
     val: SplitConfig = SplitConfig()
+    unlabelled: UnlabelledConfig = added(UnlabelledConfig())
+    labelled_share: float = added(1.0)
+    boxed_share: float = added(0.0)
     views: ViewsConfig = ViewsConfig()
     quarantine_share: float = 0.05
     processes: int = 1
@@ -130,7 +152,7 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig
+    method: BoxDepthConfig | FullConfig | PlDcConfig
     data: DataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
     model: ModelConfig = ModelConfig()

@@ -2,13 +2,16 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from depthbox.core.errors import UsageError
-from depthbox.experiment import DepthConfig, Experiment
-from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig
+from depthbox.data.config import ViewsConfig
+from depthbox.experiment import DataConfig, DepthConfig, Experiment, ScheduleConfig
+from depthbox.models.config import ModelConfig
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig, PlDcConfig, PlDcWeights
 
-__all__ = ["RECIPES", "box_depth", "full", "recipe"]
+__all__ = ["RECIPES", "box_depth", "full", "guided_distillation", "pl_dc", "recipe"]
 
 
 def box_depth() -> Experiment:
@@ -25,8 +28,32 @@ def full() -> Experiment:
     return Experiment(method=FullConfig(), depth=DepthConfig(source="none"))
 
 
+def pl_dc() -> Experiment:
+    """A few images with masks, the others with nothing (arXiv 2505.11075): two qualities, category correction, pixel uncertainty.
+
+    Half of a step is unlabelled; the published strong view. The average keeps less than the published 0.9996 a step, which is meant for 369 000 steps.
+    """
+    return Experiment(
+        method=PlDcConfig(),
+        data=DataConfig(labelled_share=0.5, views=ViewsConfig(grey=0.2, blur=0.5, erase=1.0)),
+        depth=DepthConfig(source="none"),
+        model=ModelConfig(head="query"),
+        schedule=ScheduleConfig(learning_rate=5e-4),
+    )
+
+
+def guided_distillation() -> Experiment:
+    """The peer of `pl_dc`: class quality alone decides, whole pseudo masks count, twice.
+
+    Its teacher is trained separately: give that run as `model.init=RUN` and set `method.burn_in=0`. Without one the burn-in stands in for it.
+    """
+    weights = PlDcWeights(pseudo_class=4.0, pseudo_mask_bce=10.0, pseudo_mask_dice=10.0)
+    method = PlDcConfig(weights=weights, kept_by="class", class_threshold=0.7, category="off", uncertainty=False)
+    return replace(pl_dc(), method=method)
+
+
 RECIPES: Mapping[str, Callable[[], Experiment] | None] = {
-    "box_depth": box_depth, "full": full, "pl_dc": None, "guided_distillation": None, "depth_ssda": None, "sde": None,
+    "box_depth": box_depth, "full": full, "pl_dc": pl_dc, "guided_distillation": guided_distillation, "depth_ssda": None, "sde": None,
 }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def joined(parts: list[Packed]) -> Packed:
     }
     rows = {
         name: sum((getattr(p, name) for p in parts), ())
-        for name in ("sizes_hw", "teacher_sizes_hw", "boxes", "labels", "masks", "image_ids")
+        for name in ("sizes_hw", "teacher_sizes_hw", "boxes", "labels", "masks", "image_ids", "supervision", "truth")
     }
     outcomes = [p.outcome for p in parts]
     whole = replace(

@@ -58,7 +58,7 @@ def _draw(folder: Path, i: int, rng: np.random.Generator, size_hw: tuple[int, in
 
 def tiny_experiment(data: Path, out: Path, method: str = "box_depth", **overrides: object) -> Experiment:
     """A run of seconds on that data: a small backbone without weights, a few steps, float32."""
-    kind = "masks" if method == "full" else "boxes"
+    kind = "boxes" if method == "box_depth" else "masks"
     settings: dict[str, object] = {
         "data.root": str(data), "data.train.images": "train", "data.train.annotations": f"{kind}_train.json",
         "data.val.images": "val", "data.val.annotations": "masks_val.json", "data.views.short_side": 64, "data.views.max_side": 96,

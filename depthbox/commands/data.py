@@ -1,9 +1,10 @@
-"""`depthbox data validate | summary`: what is in a data set, and what is wrong with it."""
+"""`depthbox data validate | summary | split`: what is in a data set, what is wrong with it, and a share of it drawn."""
 
 import argparse
 from dataclasses import dataclass
 
 from depthbox.commands.answer import end_with_json, for_people
+from depthbox.commands.split import draw
 from depthbox.core.config import parse_overrides, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.schema import CocoData
@@ -23,8 +24,12 @@ class DataQuestion:
 def command(arguments: argparse.Namespace) -> int:
     actions = {"validate": _validate, "summary": _summary}
     action = arguments.words[0] if arguments.words else ""
+    if action == "split":
+        return draw(arguments.words[1:], as_json=arguments.json)
     if action not in actions:
-        raise UsageError(f"{action or 'data'}: which action? depthbox data {{{'|'.join(actions)}}} path=value ...")
+        raise UsageError(
+            f"{action or 'data'}: which action? depthbox data {{{'|'.join(actions)}|split}} path=value ..."
+        )
     asked = vary(DataQuestion(), parse_overrides(arguments.words[1:]))
     if not any((asked.data.train.annotations, asked.data.val.annotations)):
         raise UsageError(
@@ -77,7 +82,28 @@ def _read(data: DataConfig) -> tuple[dict[str, CocoData], list[str]]:
                 sets[name] = read_split(data_root(data.root), split, f"data.{name}", masks=True)
             except InputError as error:
                 faults.append(str(error))
+    if "train" in sets:
+        faults += _with_lists(data, sets)
     return sets, faults
+
+
+def _with_lists(data: DataConfig, sets: dict[str, CocoData]) -> list[str]:
+    """What is wrong with the lists of labelled and boxed images; the photos without annotations are added to those of train."""
+    from depthbox.data.splits import named_images
+    from depthbox.train.inputs import data_root
+    from depthbox.train.labels import with_unlabelled
+
+    faults, root = [], data_root(data.root)
+    for named in filter(None, (data.train.labelled, data.train.boxed)):
+        try:
+            named_images(named, root, sets["train"])
+        except InputError as error:
+            faults.append(str(error))
+    try:
+        sets["train"] = with_unlabelled(sets["train"], data, root)
+    except InputError as error:
+        faults.append(str(error))
+    return faults
 
 
 def _of_maps(asked: DataQuestion, train: CocoData) -> list[str]:

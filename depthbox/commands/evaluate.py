@@ -38,6 +38,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def scored(folder: Path, overrides: dict[str, str]) -> dict:
     """The scores of the run in `folder`, with "images", "note", "weights"; where masks were scored, "floors" by row."""
+    from depthbox.evaluate.cityscapes import cityscapes_scores
     from depthbox.evaluate.floors import box_as_mask, inscribed_ellipse
     from depthbox.evaluate.instance import score
     from depthbox.evaluate.runner import evaluate
@@ -51,8 +52,9 @@ def scored(folder: Path, overrides: dict[str, str]) -> dict:
         cause = f"the classes are not those of {run.weights} ({', '.join(run.classes[:8])})"
         raise InputError(data.source, "categories", cause, "use the same categories, names and order")
     model = run.model(classes=len(data.class_names), experiment=experiment)
-    scores, found = evaluate(model, data, views=experiment.data.views, inference=experiment.inference)
-    shapes = {} if scores.note else {"box as mask": box_as_mask, "inscribed ellipse": inscribed_ellipse}
+    coco, found = evaluate(model, data, views=experiment.data.views, inference=experiment.inference)
+    scores = coco.beside(cityscapes_scores(data, found))
+    shapes = {} if coco.note else {"box as mask": box_as_mask, "inscribed ellipse": inscribed_ellipse}
     floors = {name: score(data, shape(found, data)).values for name, shape in shapes.items()}
     said = {"run": str(folder), "weights": str(run.weights), "images": len(data.records), "note": scores.note}
     return dict.fromkeys(SHOWN) | scores.values | said | {"floors": floors}
@@ -69,7 +71,8 @@ def _show(result: dict, *, as_json: bool) -> None:
 
     rows = {Path(result["run"]).name: result, **result["floors"]}
     people = for_people(as_json=as_json)
-    console_table(["", *SHOWN], [[name, *(row.get(key) for key in SHOWN)] for name, row in rows.items()], file=people)
+    shown = SHOWN + (("cityscapes_ap",) if "cityscapes_ap" in result else ())
+    console_table(["", *shown], [[name, *(row.get(key) for key in shown)] for name, row in rows.items()], file=people)
     if result["note"]:
         print(result["note"], file=people)
     print(f"{result['images']} images, model {result['weights']}", file=people)

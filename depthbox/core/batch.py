@@ -52,6 +52,10 @@ class Batch:
     views: Views
     instances: Sequence[Instances]
     image_ids: Sequence[int] = field(default_factory=tuple)
+    supervision: Sequence[str] = field(default_factory=tuple)
+    """One word an image: "masks", "boxes" or "none"; empty: every image is labelled as the method needs."""
+    truth: Sequence[Instances | None] = field(default_factory=tuple)
+    """What unlabelled images hold, where it is known: for figures alone, never for a loss."""
 
     def to(self, device: torch.device) -> "Batch":
         return _moved(self, device)

@@ -8,13 +8,13 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, fields, is_dataclass, replace
 from typing import Any
 
 from depthbox.core.errors import UsageError
 
-__all__ = ["digest", "flatten", "parse_overrides", "vary"]
+__all__ = ["added", "digest", "flatten", "parse_overrides", "vary"]
 
 
 def vary(config: Any, overrides: Mapping[str, object]) -> Any:
@@ -38,10 +38,17 @@ def flatten(config: Any, prefix: str = "") -> dict[str, object]:
     return flat
 
 
+def added(default: Any) -> Any:
+    """A field that came later: while it has its default, no configuration is renamed by it, so finished cells of a table stay finished."""
+    return field(default=default, metadata={"added": True})
+
+
 def digest(config: Any, *, without: Sequence[str] = ()) -> str:
     """Sixteen hex digits that name a configuration; paths that start with one of `without` do not count."""
-    flat = {k: v for k, v in flatten(config).items() if not any(k == w or k.startswith(w + ".") for w in without)}
-    flat["__type__"] = _type_names(config)
+    unused = tuple(_still_default(config))
+    left_out = (*without, *unused)
+    flat = {k: v for k, v in flatten(config).items() if not any(k == w or k.startswith(w + ".") for w in left_out)}
+    flat["__type__"] = {name: kind for name, kind in _type_names(config).items() if name not in unused}
     return hashlib.sha256(json.dumps(flat, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 
@@ -56,6 +63,16 @@ def parse_overrides(words: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"'{path}' is given twice")
         overrides[path] = value
     return overrides
+
+
+def _still_default(config: Any, prefix: str = "") -> Iterator[str]:
+    """The paths of `added` fields with their default."""
+    for f in fields(config):
+        path, value = f"{prefix}{f.name}", getattr(config, f.name)
+        if f.metadata.get("added") and value == f.default:
+            yield path
+        elif is_dataclass(value):
+            yield from _still_default(value, f"{path}.")
 
 
 def _type_names(config: Any) -> dict[str, str]:

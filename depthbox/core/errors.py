@@ -1,6 +1,8 @@
 """Errors a person can act on: one line that names the place, the cause and the next step."""
 
-__all__ = ["InputError", "UsageError"]
+from collections.abc import Sequence
+
+__all__ = ["InputError", "UsageError", "few"]
 
 
 class InputError(ValueError):
@@ -21,3 +23,9 @@ class InputError(ValueError):
 
 class UsageError(ValueError):
     """The command line or the configuration is wrong; the command exits with 2."""
+
+
+def few(values: Sequence[object]) -> str:
+    """The first five of many, for such a line."""
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    return ", ".join(str(value) for value in values[:5]) + more

@@ -11,7 +11,7 @@ from PIL import Image
 from depthbox.core.errors import InputError
 from depthbox.data.schema import CocoData, ImageRecord
 
-__all__ = ["INSTANCE_CLASSES", "read_cityscapes"]
+__all__ = ["INSTANCE_CLASSES", "instance_maps", "read_cityscapes"]
 
 INSTANCE_CLASSES = {
     24: "person",
@@ -36,7 +36,7 @@ def read_cityscapes(annotations: str | Path, *, images: str | Path, masks: bool)
     another size, or a map that is none.
     """
     source, root = Path(annotations), Path(os.path.realpath(images))
-    maps = sorted(source.rglob(f"*{_LABELS}"))
+    maps = instance_maps(source)
     if not maps:
         raise InputError(source, "", f"holds no *{_LABELS}", "give the folder of a split, such as gtFine/train")
     records = tuple(_record(number, path, source, root, masks=masks) for number, path in enumerate(maps))
@@ -52,6 +52,11 @@ def read_cityscapes(annotations: str | Path, *, images: str | Path, masks: bool)
         category_ids=tuple(INSTANCE_CLASSES),
         digest=digest.hexdigest(),
     )
+
+
+def instance_maps(source: str | Path) -> list[Path]:
+    """The instance maps below a folder; the image id is the place in this list."""
+    return sorted(Path(source).rglob(f"*{_LABELS}"))
 
 
 def _record(number: int, path: Path, source: Path, images: Path, *, masks: bool) -> ImageRecord:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from depthbox.core.config import added
+
 __all__ = ["ViewsConfig"]
 
 
@@ -10,6 +12,7 @@ class ViewsConfig:
     """Short side of the view in pixels (long side at most `max_side`), its random factor per step, flip, and the strength of the strong view.
 
     `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; 0 makes the strong view the plain one.
+    `erase` scales the chances of the three random erasings of PL-DC's strong view (1: as published, 0: none).
     """
 
     short_side: int = 256
@@ -19,3 +22,4 @@ class ViewsConfig:
     jitter: float = 0.4
     grey: float = 0.1
     blur: float = 0.1
+    erase: float = added(0.0)

@@ -5,16 +5,18 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from depthbox.core.errors import InputError
+from depthbox.data.rle import compressed, decompressed
 from depthbox.data.schema import ImageRecord
 
 __all__ = [
-    "MAX_PIXELS", "BadImage", "Decoded", "checked_segmentation", "decode_record", "edge_tolerance", "rasterise",
-    "read_image", "shown",
+    "MAX_PIXELS", "BadImage", "Decoded", "checked_segmentation", "decode_record", "edge_tolerance", "open_photo",
+    "rasterise", "read_image", "shown",
 ]  # fmt: skip
 
 MAX_PIXELS = 100_000_000
@@ -90,14 +92,19 @@ def read_image(
     return Decoded(image=image, digest=hashlib.blake2b(data, digest_size=16).hexdigest(), size_hw=size_hw)
 
 
-def _decoded(data, path, *, short_side, max_side, expect_hw) -> tuple[np.ndarray, tuple[int, int]]:
+def open_photo(file: IO[bytes], path: str | Path) -> tuple[Image.Image, int]:
+    """The photo by its header alone, and the EXIF orientation to apply. Raises BadImage for a bomb, and whatever Pillow raises for damage."""
     try:
-        photo = Image.open(io.BytesIO(data), formats=_FORMATS)
+        photo = Image.open(file, formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(path, f"{error} Allowed: {MAX_PIXELS} pixels") from None
     if photo.width * photo.height > MAX_PIXELS:
         raise BadImage(path, f"{photo.width}x{photo.height} pixels; allowed: {MAX_PIXELS} in all (decompression bomb?)")
-    turn = _orientation(photo)
+    return photo, _orientation(photo)
+
+
+def _decoded(data, path, *, short_side, max_side, expect_hw) -> tuple[np.ndarray, tuple[int, int]]:
+    photo, turn = open_photo(io.BytesIO(data), path)
     stored_hw = (photo.height, photo.width)
     shown_hw = stored_hw[::-1] if turn >= 5 else stored_hw
     if expect_hw not in (None, shown_hw, stored_hw):
@@ -201,7 +208,7 @@ def checked_segmentation(segmentation: object, size_hw: tuple[int, int], *, may_
     elif isinstance(segmentation, dict):
         runs = _checked_runs(segmentation, size_hw)
         counts = segmentation["counts"]
-        segmentation = {"size": list(size_hw), "counts": counts if isinstance(counts, str) else _compressed(runs)}
+        segmentation = {"size": list(size_hw), "counts": counts if isinstance(counts, str) else compressed(runs)}
         filled = may_be_empty or bool(runs[1::2].any())
     else:
         raise InputError("", "", f"segmentation is {shown(segmentation)}", _POLYGONS)
@@ -256,7 +263,7 @@ def _checked_runs(rle: dict, size_hw: tuple[int, int]) -> np.ndarray:
         cause = f"RLE size is {shown(size)}"
         raise InputError("", "", cause, f"allowed: [height, width] of its image, [{size_hw[0]}, {size_hw[1]}]")
     if isinstance(counts, str):
-        runs = _decompressed(counts)
+        runs = decompressed(counts)
     elif isinstance(counts, list) and set(map(type, counts)) <= {int}:
         runs = np.array(counts, np.int64) if max(map(abs, counts), default=0) <= MAX_PIXELS else None
     else:
@@ -267,34 +274,3 @@ def _checked_runs(rle: dict, size_hw: tuple[int, int]) -> np.ndarray:
         cause = f"RLE counts add up to {runs.sum()}, the image has {size_hw[0] * size_hw[1]} pixels"
         raise InputError("", "", cause, "write the mask again at the size of its image")
     return runs
-
-
-def _decompressed(counts: str) -> np.ndarray | None:
-    """COCO's counts string -> runs, or None. Signed, 5 bits a letter, low first; from run 3 on minus run i - 2."""
-    codes = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        return None
-    ends = np.flatnonzero(codes & 32 == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
-    if place.max() > 6:  # 7 groups hold any 32-bit number
-        return None
-    runs = np.add.reduceat((codes & 31) << 5 * place, starts)
-    runs -= ((codes[ends] & 16) > 0) * (1 << 5 * (place[ends] + 1))
-    runs[1::2] = runs[1::2].cumsum()
-    runs[2::2] = runs[2::2].cumsum()
-    return runs
-
-
-def _compressed(runs: np.ndarray) -> str:
-    """The inverse of `_decompressed`."""
-    relative = runs.copy()
-    relative[3:] -= runs[1:-2]
-    letters = []
-    for value in relative.tolist():
-        rest, more = value, True
-        while more:
-            group, rest = rest & 31, rest >> 5
-            more = rest != (-1 if group & 16 else 0)
-            letters.append(chr(48 + group + 32 * more))
-    return "".join(letters)

@@ -12,7 +12,7 @@ from depthbox.core.batch import Batch, Instances, TeacherView, Views
 from depthbox.data.decode import rasterise
 from depthbox.data.geometry import Geometry, draw_geometry, largest_geometry
 from depthbox.data.schema import ImageRecord
-from depthbox.data.source import DepthOutcome, Packed, Rows, Source
+from depthbox.data.source import DepthOutcome, Objects, Packed, Rows, Source
 from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
 from depthbox.depth.disturb import disturb
 
@@ -24,7 +24,6 @@ def pack(source: Source, rows: Rows) -> Packed:
     step = int(rows["step"][0])
     items = [_view(source, rows, i) for i in range(len(rows["step"]))]
     canvas = _canvas(source, step)
-    masks = [np.packbits(item.masks, axis=-1) for item in items if item.masks is not None]
     strong = [item.strong for item in items if item.strong is not None]
     teacher = _teacher_views(source, rows, step)
     disparity = [item.disparity for item in items if item.disparity is not None]
@@ -36,11 +35,13 @@ def pack(source: Source, rows: Rows) -> Packed:
         disparity=_pad(disparity, canvas, np.nan) if disparity else None,
         sizes_hw=tuple(item.size_hw for item in items),
         teacher_sizes_hw=tuple((view.shape[1], view.shape[2]) for view in teacher),
-        boxes=tuple(item.boxes for item in items),
-        labels=tuple(item.labels for item in items),
-        masks=tuple(masks) if source.masks else None,
+        boxes=tuple(item.objects.boxes for item in items),
+        labels=tuple(item.objects.labels for item in items),
+        masks=tuple(item.objects.masks for item in items) if source.masks else None,
         image_ids=tuple(item.image_id for item in items),
         outcome=_outcome(rows),
+        supervision=tuple(item.word for item in items if item.word),
+        truth=tuple(item.truth for item in items if item.word),
     )
 
 
@@ -51,19 +52,18 @@ def _view(source: Source, rows: Rows, i: int) -> "_Item":
     weak = _resized(rows["image"][i], geometry)
     strong = (
         strong_view(weak, source.views, seed=source.plan.seed, step=step, slot=slot).numpy()
-        if source.views.jitter
+        if source.views.jitter or source.views.erase
         else None
     )
-    kept = ~record.crowd
-    boxes = transform_boxes(record.boxes_xyxy[kept], record.size_hw, geometry)
+    objects, truth = _objects(source, record, geometry)
     return _Item(
         weak=weak.numpy(),
         strong=strong,
         disparity=_disparity(source, record, rows, i, geometry),
         size_hw=geometry.size_hw,
-        boxes=boxes.numpy(),
-        labels=record.labels[kept],
-        masks=_masks(source, record, kept, geometry),
+        objects=objects,
+        truth=truth,
+        word=record.supervision,
         image_id=record.image_id,
     )
 
@@ -85,11 +85,23 @@ def _resized(image: np.ndarray, geometry: Geometry) -> Tensor:
     return transform_map(pixels, geometry).round().to(torch.uint8)
 
 
-def _masks(source: Source, record: ImageRecord, kept: np.ndarray, geometry: Geometry) -> np.ndarray | None:
-    if not source.masks:
-        return None
+def _objects(source: Source, record: ImageRecord, geometry: Geometry) -> tuple[Objects, Objects | None]:
+    """What the run may learn from, and what an image without labels is known to hold. No object in the file: nothing is known."""
+    kept = ~record.crowd
+    if record.supervision != "none":
+        return _seen(record, kept, geometry, masks=source.masks and record.supervision != "boxes"), None
+    drawn = [mask for mask, k in zip(record.segmentations, kept, strict=True) if k]
+    truth = _seen(record, kept, geometry, masks=source.masks and None not in drawn) if kept.any() else None
+    return _seen(record, np.zeros_like(kept), geometry, masks=source.masks), truth
+
+
+def _seen(record: ImageRecord, kept: np.ndarray, geometry: Geometry, *, masks: bool) -> Objects:
+    boxes = transform_boxes(record.boxes_xyxy[kept], record.size_hw, geometry).numpy()
+    if not masks:
+        return Objects(boxes=boxes, labels=record.labels[kept], masks=None)
     shapes = [rasterise(s, record.size_hw) for s, k in zip(record.segmentations, kept, strict=True) if k]
-    return transform_masks(np.stack(shapes) if shapes else np.zeros((0, 1, 1), bool), geometry).numpy()
+    moved = transform_masks(np.stack(shapes) if shapes else np.zeros((0, 1, 1), bool), geometry).numpy()
+    return Objects(boxes=boxes, labels=record.labels[kept], masks=np.packbits(moved, axis=-1))
 
 
 def _geometry(
@@ -120,9 +132,9 @@ class _Item:
     strong: np.ndarray | None
     disparity: np.ndarray | None
     size_hw: tuple[int, int]
-    boxes: np.ndarray
-    labels: np.ndarray
-    masks: np.ndarray | None
+    objects: Objects
+    truth: Objects | None
+    word: str
     image_id: int
 
 
@@ -135,7 +147,15 @@ def unpack(packed: Packed) -> Batch:
         mask[:height, :width] = True
     disparity = None if packed.disparity is None else torch.from_numpy(packed.disparity).float()
     views = Views(weak=weak, strong=strong, disparity=disparity, valid=valid, teacher=_teacher(packed))
-    return Batch(views=views, instances=[_instances(packed, i) for i in range(len(weak))], image_ids=packed.image_ids)
+    masks = packed.masks or (None,) * len(weak)
+    shown = [Objects(boxes=b, labels=n, masks=m) for b, n, m in zip(packed.boxes, packed.labels, masks, strict=True)]
+    return Batch(
+        views=views,
+        instances=[_instances(packed, i, objects) for i, objects in enumerate(shown)],
+        image_ids=packed.image_ids,
+        supervision=packed.supervision,
+        truth=[None if known is None else _instances(packed, i, known) for i, known in enumerate(packed.truth)],
+    )
 
 
 def _teacher(packed: Packed) -> TeacherView | None:
@@ -145,15 +165,13 @@ def _teacher(packed: Packed) -> TeacherView | None:
     return TeacherView(images=torch.from_numpy(packed.teacher).float() / 255, scale_xy=(larger / own).flip(1))
 
 
-def _instances(packed: Packed, i: int) -> Instances:
+def _instances(packed: Packed, i: int, objects: Objects) -> Instances:
     masks = None
-    if packed.masks is not None:
+    if objects.masks is not None:
         height, width = packed.sizes_hw[i]
-        masks = torch.zeros((len(packed.boxes[i]), *packed.weak.shape[-2:]), dtype=torch.bool)
-        masks[:, :height, :width] = torch.from_numpy(np.unpackbits(packed.masks[i], axis=-1, count=width).astype(bool))
-    return Instances(
-        boxes_xyxy=torch.from_numpy(packed.boxes[i]), labels=torch.from_numpy(packed.labels[i]), masks=masks
-    )
+        masks = torch.zeros((len(objects.boxes), *packed.weak.shape[-2:]), dtype=torch.bool)
+        masks[:, :height, :width] = torch.from_numpy(np.unpackbits(objects.masks, axis=-1, count=width).astype(bool))
+    return Instances(boxes_xyxy=torch.from_numpy(objects.boxes), labels=torch.from_numpy(objects.labels), masks=masks)
 
 
 def _disparity(source: Source, record: ImageRecord, rows: Rows, i: int, geometry: Geometry) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 from depthbox.core.errors import UsageError
 from depthbox.core.rng import generator
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "share"]
 
 WINDOW_STEPS = 8
 
@@ -21,13 +21,14 @@ class Plan:
     """`images` images shuffled anew each pass, `batch_size` of them a step, over all ranks.
 
     `aspects` (height / width an image; none: all alike) puts photos of like shape into one step: within every WINDOW_STEPS batches of a shuffled pass
-    they are sorted, cut, and the batches shuffled again.
+    they are sorted, cut, and the batches shuffled again. `part` keeps the draws of one of several plans apart from the others'.
     """
 
     images: int
     batch_size: int
     seed: int
     aspects: tuple[float, ...] = ()
+    part: str = ""
 
     def indices(self, step: int) -> np.ndarray:
         """Image indices of a step's slots: int64 (batch_size,). Every image once a pass; a step may span two passes."""
@@ -36,12 +37,7 @@ class Plan:
 
     def share(self, rank: int, world_size: int) -> range:
         """The slots of a rank."""
-        if self.batch_size % world_size:
-            raise UsageError(
-                f"batch_size={self.batch_size} does not divide among workers={world_size}; take a multiple of {world_size}"
-            )
-        size = self.batch_size // world_size
-        return range(rank * size, (rank + 1) * size)
+        return share(self.batch_size, rank, world_size)
 
     def spare(self, index: int, attempt: int) -> int:
         """Which image stands in for one that cannot be read."""
@@ -49,11 +45,11 @@ class Plan:
 
     def _order(self, epoch: int) -> np.ndarray:
         # By identity: the entry keeps `aspects` alive, and to hash a number an image at every look-up would cost more than the image.
-        key = (self.images, self.batch_size, self.seed, epoch, id(self.aspects))
+        key = (self.part, self.images, self.batch_size, self.seed, epoch, id(self.aspects))
         if key not in _orders:
             while len(_orders) > 8:
                 _orders.pop(next(iter(_orders)))
-            shuffled = generator("order", self.seed, epoch).permutation(self.images)
+            shuffled = generator("order" + self.part, self.seed, epoch).permutation(self.images)
             _orders[key] = self._by_shape(shuffled, epoch) if self.aspects else shuffled, self.aspects
         return _orders[key][0]
 
@@ -65,7 +61,7 @@ class Plan:
             window = shuffled[start : start + WINDOW_STEPS * self.batch_size]
             window = window[np.argsort(aspects[window], kind="stable")]
             whole = len(window) // self.batch_size
-            order = generator("batches", self.seed, epoch, start).permutation(whole)
+            order = generator("batches" + self.part, self.seed, epoch, start).permutation(whole)
             parts += [
                 window[: whole * self.batch_size].reshape(whole, self.batch_size)[order].ravel(),
                 window[whole * self.batch_size :],
@@ -73,4 +69,14 @@ class Plan:
         return np.concatenate(parts)
 
 
-_orders: dict[tuple[int, ...], tuple[np.ndarray, tuple[float, ...]]] = {}
+def share(batch_size: int, rank: int, world_size: int) -> range:
+    """The slots of a rank. Raises `UsageError` where the ranks would not have equally many."""
+    if batch_size % world_size:
+        raise UsageError(
+            f"batch_size={batch_size} does not divide among workers={world_size}; take a multiple of {world_size}"
+        )
+    size = batch_size // world_size
+    return range(rank * size, (rank + 1) * size)
+
+
+_orders: dict[tuple[str | int, ...], tuple[np.ndarray, tuple[float, ...]]] = {}

@@ -27,6 +27,8 @@ class ImageRecord:
     """N entries: COCO polygons, a compressed RLE {"size": [h, w], "counts": str}, or None."""
     annotation_ids: np.ndarray
     """Int64 (N,)."""
+    supervision: str = ""
+    """What a run may learn from: "masks", "boxes" alone, or "none"; empty: what its method needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,10 +47,11 @@ class CocoData:
 
     @property
     def has_masks(self) -> bool:
-        """There is an object outside crowds, and every one of them has a usable mask."""
+        """There is an object outside crowds, and every one of them has a usable mask, as far as a run may look."""
         usable = [
             segmentation is not None
             for record in self.records
+            if record.supervision in ("", "masks")
             for segmentation, crowd in zip(record.segmentations, record.crowd, strict=True)
             if not crowd
         ]

@@ -14,12 +14,13 @@ from depthbox.core.errors import InputError
 from depthbox.data.config import ViewsConfig
 from depthbox.data.decode import BadImage, decode_record
 from depthbox.data.fetch import DataCopy
+from depthbox.data.mixture import MixedPlan
 from depthbox.data.plan import Plan
 from depthbox.data.quarantine import DecodeGuard
 from depthbox.data.schema import CocoData
 from depthbox.depth.disturb import DisturbConfig
 
-__all__ = ["DepthOutcome", "Packed", "Rows", "Source"]
+__all__ = ["DepthOutcome", "Objects", "Packed", "Rows", "Source"]
 
 SPARES = 3
 
@@ -36,6 +37,15 @@ class DepthOutcome:
     hits: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Objects:
+    """What an image holds beyond what the run may learn from; like the columns of `Packed`."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
     """One rank's share of one step, small enough to travel: uint8 pixels, float16 disparity."""
@@ -49,9 +59,13 @@ class Packed:
     teacher_sizes_hw: tuple[tuple[int, int], ...]
     boxes: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
-    masks: tuple[np.ndarray, ...] | None
+    masks: tuple[np.ndarray | None, ...] | None
     image_ids: tuple[int, ...]
     outcome: DepthOutcome
+    supervision: tuple[str, ...] = ()
+    """A word an image, where a run has images of several."""
+    truth: tuple[Objects | None, ...] = ()
+    """Of images without labels: what is known of them all the same."""
 
 
 Rows = dict[str, np.ndarray]
@@ -63,7 +77,7 @@ class Source:
     """Everything the stages need to know; picklable."""
 
     data: CocoData
-    plan: Plan
+    plan: Plan | MixedPlan
     views: ViewsConfig
     masks: bool
     guard_folder: str
@@ -93,9 +107,11 @@ class Source:
         return pack(self, rows)
 
     def _decode_one(self, index: int) -> dict[str, object]:
-        bad = []
-        for attempt in range(min(SPARES + 1, self.plan.images)):
+        bad: list[tuple[int, str, str]] = []
+        for attempt in range(SPARES + 1):
             at = self.plan.spare(index, attempt)
+            if bad and at == bad[0][0]:  # all that could stand in have been tried
+                break
             record = self.data.records[at]
             try:
                 with DecodeGuard(self.guard_folder).watching(record.path):

@@ -4,23 +4,31 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 
+from depthbox.core.errors import InputError, few
 from depthbox.data.decode import BadImage, decode_record
 from depthbox.data.schema import CocoData, ImageRecord
 
-__all__ = ["summary", "validate_data"]
+__all__ = ["refuse_leak", "summary", "validate_data"]
 
 
-def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True) -> list[str]:
+def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True, leaks: bool = True) -> list[str]:
     """One sentence a finding, none if all is well.
 
     Looks for photos that are in both sets (by path or by bytes, B12), class maps that differ (B13), a set without any
     object, two classes of one name, a photo listed twice, masks that some objects lack, and, unless `decode` is False,
-    photos that cannot be decoded or have another size than stated (then every file is read).
+    photos that cannot be decoded or have another size than stated (then every file is read). `leaks=False`: not for photos in both sets.
     """
     findings = [finding for data in (train, val) if data is not None for finding in _own_findings(data, decode)]
     if val is not None:
-        findings += _class_maps(train, val) + _shared_photos(train, val)
+        findings += _class_maps(train, val) + (_shared_photos(train, val) if leaks else [])
     return findings
+
+
+def refuse_leak(train: CocoData, val: CocoData) -> None:
+    """Raise InputError where a photo to be trained on, with labels or without, is also one to be scored on (B12)."""
+    if pairs := _pairs(train, val):
+        cause = f"{len(pairs)} of its photos are also trained on: {few(pairs)}"
+        raise InputError(val.source, "", cause, "remove them from one of the two sets")
 
 
 def summary(data: CocoData) -> str:
@@ -48,13 +56,13 @@ def _own_findings(data: CocoData, decode: bool) -> list[str]:
     if all(record.crowd.all() for record in data.records):
         findings.append(f"{data.source}: no image has an object; there is nothing to learn or to score")
     if twice := [name for name, times in Counter(data.class_names).items() if times > 1]:
-        findings.append(f"{data.source}: two classes have the same name: {_few(twice)}")
+        findings.append(f"{data.source}: two classes have the same name: {few(twice)}")
     for path, ids in _by_path(data).items():
         if len(ids) > 1:
-            findings.append(f"{data.source}: images {_few(ids)} are the same photo {path}; give it one image id")
+            findings.append(f"{data.source}: images {few(ids)} are the same photo {path}; give it one image id")
     if any(mask is not None for record in data.records for mask in record.segmentations) and not data.has_masks:
         bare = [number for record in data.records for number in _without_mask(record)]
-        findings.append(f"{data.source}: {len(bare)} annotations have no mask while others have one: {_few(bare)}")
+        findings.append(f"{data.source}: {len(bare)} annotations have no mask while others have one: {few(bare)}")
     return findings + ([bad for bad in map(_undecodable, data.records) if bad] if decode else [])
 
 
@@ -67,18 +75,22 @@ def _class_maps(train: CocoData, val: CocoData) -> list[str]:
     only_val = [name for name in theirs.values() if name not in ours.values()]
     moved = [name for number, name in ours.items() if name in theirs.values() and theirs.get(number) != name]
     parts = {"only in train": only_train, "only in val": only_val, "under another id": moved}
-    said = "; ".join(f"{what}: {_few(names)}" for what, names in parts.items() if names)
+    said = "; ".join(f"{what}: {few(names)}" for what, names in parts.items() if names)
     return [f"the classes of {train.source} and {val.source} differ ({said}); use one category list for both"]
 
 
-def _shared_photos(train: CocoData, val: CocoData) -> list[str]:
+def _pairs(train: CocoData, val: CocoData) -> list[str]:
     """B12, by path and by bytes; only files of equal size are read."""
     ours, theirs = set(_by_path(train)), set(_by_path(val))
-    pairs = sorted(ours & theirs) + [f"{theirs} = {ours}" for theirs, ours in _copies(theirs - ours, ours - theirs)]
+    return sorted(ours & theirs) + [f"{theirs} = {ours}" for theirs, ours in _copies(theirs - ours, ours - theirs)]
+
+
+def _shared_photos(train: CocoData, val: CocoData) -> list[str]:
+    pairs = _pairs(train, val)
     if not pairs:
         return []
     what = f"{len(pairs)} photos of {val.source} are also in {train.source}"
-    return [f"{what}: {_few(pairs)}; remove them from one of the two"]
+    return [f"{what}: {few(pairs)}; remove them from one of the two"]
 
 
 def _copies(paths: set[str], others: set[str]) -> list[tuple[str, str]]:
@@ -123,8 +135,3 @@ def _undecodable(record: ImageRecord) -> str | None:
     except BadImage as bad:
         return f"image {record.image_id}: {bad}"
     return None
-
-
-def _few(values: list) -> str:
-    shown = ", ".join(str(value) for value in values[:5])
-    return shown + (f" and {len(values) - 5} more" if len(values) > 5 else "")

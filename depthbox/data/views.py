@@ -40,8 +40,12 @@ def transform_boxes(boxes_xyxy: np.ndarray, from_hw: tuple[int, int], geometry: 
     )
 
 
+ERASINGS = ((0.7, (0.05, 0.2), (0.3, 3.3)), (0.5, (0.02, 0.2), (0.1, 6.0)), (0.3, (0.02, 0.2), (0.05, 8.0)))
+"""Chance, share of the area, height / width of each rectangle of noise (PL-DC)."""
+
+
 def strong_view(image: Tensor, config: ViewsConfig, *, seed: int, step: int, slot: int) -> Tensor:
-    """Colour jitter, sometimes grey, sometimes blurred: uint8 "3 H W" in, the same out.
+    """Colour jitter, sometimes grey, sometimes blurred, sometimes with rectangles of noise: uint8 "3 H W" in, the same out.
 
     With Pillow: torchvision's form of the same costs every data process seconds to import.
     """
@@ -60,7 +64,25 @@ def strong_view(image: Tensor, config: ViewsConfig, *, seed: int, step: int, slo
         photo = photo.convert("L").convert("RGB")
     if blurred:
         photo = photo.filter(ImageFilter.GaussianBlur(float(sigma)))
-    return torch.from_numpy(np.array(photo)).permute(2, 0, 1).contiguous()
+    pixels = np.array(photo)
+    if config.erase:
+        _erase(pixels, config.erase, generator("erasing", seed, step, slot))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _erase(pixels: np.ndarray, factor: float, rng: np.random.Generator) -> None:
+    """Three rectangles of noise, each with its chance; one that does not fit is drawn again, ten times at most."""
+    height, width = pixels.shape[:2]
+    for chance, share, ratio in ERASINGS:
+        if rng.random() >= chance * factor:
+            continue
+        for _ in range(10):
+            area, shape = rng.uniform(*share) * height * width, np.exp(rng.uniform(*np.log(ratio)))
+            h, w = round(np.sqrt(area * shape)), round(np.sqrt(area / shape))
+            if 0 < h < height and 0 < w < width:
+                y, x = rng.integers(height - h + 1), rng.integers(width - w + 1)
+                pixels[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+                break
 
 
 def _turned_hue(photo: Image.Image, turn: float) -> Image.Image:

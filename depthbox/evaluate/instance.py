@@ -22,6 +22,10 @@ class Scores:
     note: str
     """Why masks were not scored, in words; empty where they were."""
 
+    def beside(self, other: "Scores") -> "Scores":
+        """These, and those of another scorer."""
+        return Scores(values=self.values | other.values, note="; ".join(filter(None, (self.note, other.note))))
+
 
 def score(data: CocoData, detections: Sequence[Detections]) -> Scores:
     """Box and mask average precision of `detections` on `data`, as pycocotools counts them.

@@ -15,7 +15,7 @@ from depthbox.data.schema import CocoData, Detections, ImageRecord
 from depthbox.evaluate.instance import Scores, merge, score
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import ImagePredictions, paste, predict
-from depthbox.models.segmenter import Segmenter
+from depthbox.models.segmenter import Model
 
 __all__ = ["detect", "detect_image", "encode_masks", "evaluate"]
 
@@ -23,7 +23,7 @@ CHUNK = 16
 
 
 def evaluate(
-    model: Segmenter, data: CocoData, *, views: ViewsConfig, inference: InferenceConfig
+    model: Model, data: CocoData, *, views: ViewsConfig, inference: InferenceConfig
 ) -> tuple[Scores, list[Detections]]:
     """COCO scores of `data` and the detections behind them; every rank takes its share and gets the whole."""
     shard = detect(model, data.records[rank() :: world_size()], views=views, inference=inference)
@@ -32,7 +32,7 @@ def evaluate(
 
 
 def detect(
-    model: Segmenter, records: Sequence[ImageRecord], *, views: ViewsConfig, inference: InferenceConfig
+    model: Model, records: Sequence[ImageRecord], *, views: ViewsConfig, inference: InferenceConfig
 ) -> list[Detections]:
     """Detections of each record's photo. An unreadable validation photo counts as nothing found; `data validate` names it."""
     was_training = model.training
@@ -47,9 +47,7 @@ def detect(
     return found
 
 
-def detect_image(
-    model: Segmenter, record: ImageRecord, image: Decoded | None, *, inference: InferenceConfig
-) -> Detections:
+def detect_image(model: Model, record: ImageRecord, image: Decoded | None, *, inference: InferenceConfig) -> Detections:
     """One photo: network input padded to multiples of 32, boxes and masks brought back to the photo's pixels."""
     if image is None:
         return Detections(
@@ -63,7 +61,8 @@ def detect_image(
     device = next(model.parameters()).device
     pixels = torch.from_numpy(image.image).to(device).permute(2, 0, 1)[None].float() / 255
     padded = F.pad(pixels, (0, -width % 32, 0, -height % 32)).contiguous(memory_format=torch.channels_last)
-    (found,) = predict(model, padded, config=inference)
+    valid = F.pad(torch.ones((1, height, width), dtype=torch.bool, device=device), (0, -width % 32, 0, -height % 32))
+    (found,) = predict(model, padded, config=inference, valid=valid)
     scale = torch.tensor([record.size_hw[1] / width, record.size_hw[0] / height] * 2, device=device)
     boxes = found.boxes_xyxy.clamp(min=0).minimum(torch.tensor([width, height] * 2, device=device)) * scale
     return Detections(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.models.depthwise import speed_up_strided_depthwise
+from depthbox.models.simple_pyramid import SimplePyramid
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "FeaturePyramid", "build_backbone"]
 
@@ -51,6 +52,9 @@ class Backbone(nn.Module):
     def freeze(self, stages: int) -> None:
         """Keep the first `stages` of the four maps as they were pretrained; without a gradient the costliest layers are half as dear."""
         if stages == 0:
+            return
+        if isinstance(self.network, SimplePyramid):
+            self.network.freeze(stages)
             return
         network = copy.deepcopy(self.network).eval()
         features = network(torch.zeros(1, 3, 64, 64))[self.picks[stages - 1]]
@@ -112,6 +116,9 @@ def _create(name: str, weights: str) -> nn.Module:
         options["pad_type"] = "same"
     if "swin" in name:
         options |= {"strict_img_size": False}
+    plain = name.startswith("vit_")
+    if plain:
+        options |= {"dynamic_img_size": True, "out_indices": (-1,)}
     from_file = weights not in ("none", "builtin", "hub")
     if from_file:
         options["pretrained_cfg_overlay"] = {"file": str(_safetensors(weights))}
@@ -119,13 +126,13 @@ def _create(name: str, weights: str) -> nn.Module:
     network = _from_timm(name, weights, options)
     info: Any = network.feature_info
     missing = set(STRIDES) - set(info.reduction())
-    if missing:
+    if missing and not plain:
         raise UsageError(f"model.backbone={name}: has no features at stride {min(missing)}; {_ALTERNATIVES}")
     if from_file:
         _check_loaded(network, _from_timm(name, "none", options | {"pretrained": False}, random_state), name, weights)
     if weights == "builtin":
         network.load_state_dict(_fitting_builtin(name), strict=False)
-    return network
+    return SimplePyramid(network) if plain else network
 
 
 def _from_timm(name: str, weights: str, options: Mapping, random_state: Tensor | None = None) -> nn.Module:

@@ -3,33 +3,58 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["InferenceConfig", "ModelConfig"]
+from depthbox.core.config import added
+
+__all__ = ["InferenceConfig", "ModelConfig", "QueryConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryConfig:
+    """`model.head=query`: how many queries (more than any photo has objects), how many decoder layers, attention heads, and the width of their feed-forward.
+
+    `start` learned is the published form: the queries of every photo begin alike. picked: they begin as the features of the cells that look most like
+    the middle of an object (FastInst's idea), which has to be learned less from scratch in a short run.
+    """
+
+    start: Literal["learned", "picked"] = "learned"
+    queries: int = 100
+    layers: int = 6
+    heads: int = 8
+    width: int = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """`weights` is the backbone's start (auto, builtin, hub, none or a safetensors file), `init` a whole model's (a run folder or a file).
 
-    `frozen_stages` of a pretrained backbone stay as they are: 1 is everything up to stride 4.
+    `head` dynamic is FCOS with a mask head an instance (`head_depth`, `mask_head`, `mask_width`, `mask_feature_stride`), query is mask classification
+    by masked attention (`query`). `frozen_stages` of a pretrained backbone stay as they are: 1 is everything up to stride 4.
     """
 
     backbone: str = "mobilenetv2_100"
     weights: str = "auto"
     frozen_stages: Literal[0, 1, 2, 3, 4] = 1
     init: str = ""
+    head: Literal["dynamic", "query"] = added("dynamic")
     channels: int = 96
     head_depth: int = 2
     mask_head: Literal["condinst", "depth_guided"] = "condinst"
     mask_width: int = 64
     mask_feature_stride: Literal[4, 8] = 4
+    query: QueryConfig = added(QueryConfig())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """FCOS post-processing: class scores above `score_threshold`, then detection scores sqrt(class * quality) above `min_score`."""
+    """FCOS post-processing: class scores above `score_threshold`, then detection scores sqrt(class * quality) above `min_score`.
+
+    The query head has no boxes before its masks: the `top` pairs of query and class, those with class * mask quality above `min_score`, and where
+    `mask_nms_iou` is below 1 of masks of a class that overlap more than that the best alone.
+    """
 
     score_threshold: float = 0.05
     min_score: float = 0.0
     nms_iou: float = 0.6
     before_nms: int = 1000
     top: int = 100
+    mask_nms_iou: float = added(1.0)

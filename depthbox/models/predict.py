@@ -1,32 +1,27 @@
 """Detections from a forward pass: scores, non-maximum suppression, masks. Depth is never an input."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from depthbox.models.config import InferenceConfig
-from depthbox.models.segmenter import Features, Segmenter
+from depthbox.models.predictions import ImagePredictions
+from depthbox.models.query_head import QuerySegmenter
+from depthbox.models.query_predict import query_predictions
+from depthbox.models.segmenter import Features, Model, Segmenter
 from depthbox.ops.masks import aligned_bilinear
 
 __all__ = ["ImagePredictions", "paste", "predict"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePredictions:
-    """What one image holds, best first; masks are probabilities "N h w" at stride 4 of the network input, boxes its pixels."""
-
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
-    masks: Tensor
-
-
 @torch.no_grad()
-def predict(model: Segmenter, images: Tensor, *, config: InferenceConfig | None = None) -> list[ImagePredictions]:
-    """Detections of each image of "B 3 H W"."""
+def predict(
+    model: Model, images: Tensor, *, config: InferenceConfig | None = None, valid: Tensor | None = None
+) -> list[ImagePredictions]:
+    """Detections of each image of "B 3 H W"; `valid` (bool "B H W", False on padding) is what the query head may look at."""
     config = config or InferenceConfig()
+    if isinstance(model, QuerySegmenter):
+        return query_predictions(model(images, valid), (images.shape[-2], images.shape[-1]), config)
     features = model(images)
     return [_one(model, features, i, tuple(images.shape[-2:]), config) for i in range(len(images))]
 

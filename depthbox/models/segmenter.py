@@ -13,9 +13,10 @@ from depthbox.models.config import ModelConfig
 from depthbox.models.detector import DenseOutputs, FcosHead, locations
 from depthbox.models.dynamic_head import HEADS, SIZES_OF_INTEREST, DynamicMasks, mask_head
 from depthbox.models.mask_branch import Controller, MaskBranch
+from depthbox.models.query_head import QuerySegmenter
 from depthbox.ops.masks import aligned_bilinear
 
-__all__ = ["Features", "Segmenter", "build"]
+__all__ = ["Features", "Model", "Segmenter", "build", "compose"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,17 @@ class Segmenter(nn.Module):
         return DynamicMasks(logits=aligned_bilinear(masks.logits[:, None], factor)[:, 0], depth=up)
 
 
-def build(config: ModelConfig, *, classes: int) -> Segmenter:
+Model = Segmenter | QuerySegmenter
+"""What `model.head` chooses between; `predict` asks either."""
+
+
+def compose(config: ModelConfig, backbone: Backbone, *, classes: int) -> Model:
+    """The heads of `config` on a backbone."""
+    head = QuerySegmenter if config.head == "query" else Segmenter
+    return head(config, backbone, classes=classes)
+
+
+def build(config: ModelConfig, *, classes: int) -> Model:
     """The network of `config` for `classes` classes, its backbone weights loaded. Weights of new layers come from torch's global seed."""
     for name in ("channels", "mask_width"):
         width = getattr(config, name)
@@ -86,4 +97,4 @@ def build(config: ModelConfig, *, classes: int) -> Segmenter:
     backbone = build_backbone(config.backbone, weights=config.weights)
     if config.weights != "none":
         backbone.freeze(config.frozen_stages)
-    return Segmenter(config, backbone, classes=classes)
+    return compose(config, backbone, classes=classes)

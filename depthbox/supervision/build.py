@@ -5,21 +5,64 @@ from collections.abc import Sequence
 from torch import nn
 
 from depthbox.core.errors import UsageError
+from depthbox.models.query_head import QuerySegmenter
 from depthbox.supervision.box_depth import BoxDepth
-from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig
+from depthbox.supervision.config import (
+    BoxDepthConfig,
+    BoxDepthWeights,
+    FullConfig,
+    PlDcConfig,
+    QueryTermsConfig,
+    QueryWeights,
+)
 from depthbox.supervision.full import Full
+from depthbox.supervision.full_query import FullQuery
 from depthbox.supervision.method import Method
 from depthbox.supervision.parts.teacher import Teacher
+from depthbox.supervision.pl_dc import PlDc
 
-__all__ = ["build_method", "check_method"]
+__all__ = ["MethodConfig", "build_method", "check_method"]
+
+MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig
 
 OF_DEPTH = ("color_veto", "depth_veto", "depth_threshold", "depth_theta", "depth_form", "depth_inside_only")
 
 
-def check_method(config: BoxDepthConfig | FullConfig, *, depth: bool, mask_head: str) -> None:
+def check_method(config: MethodConfig, *, depth: bool, mask_head: str, head: str = "dynamic") -> None:
     """Raises `UsageError` for a setting that cannot have an effect."""
-    if isinstance(config, FullConfig):
-        return
+    if head == "query" and mask_head != "condinst":
+        raise UsageError(f"model.mask_head={mask_head} is a head of model.head=dynamic, not of model.head=query")
+    match config:
+        case FullConfig():
+            _check_full(config, head)
+        case PlDcConfig():
+            _check_pl_dc(config, depth=depth, head=head)
+        case BoxDepthConfig():
+            _check_box_depth(config, depth=depth, mask_head=mask_head, head=head)
+
+
+def _check_full(config: FullConfig, head: str) -> None:
+    if head == "dynamic" and (config.query, config.query_weights) != (QueryTermsConfig(), QueryWeights()):
+        raise UsageError("method.query and method.query_weights are of model.head=query")
+    plain = FullConfig(query=config.query, query_weights=config.query_weights, needs_masks=config.needs_masks)
+    if head == "query" and config != plain:
+        raise UsageError("method.weights, box_quality and masks_per_image are of model.head=dynamic; see method.query")
+
+
+def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
+    if head != "query":
+        raise UsageError("this method takes its pseudo masks from queries; set model.head=query")
+    if config.depth_form != "off" and not depth:
+        raise UsageError("method.depth_form compares a mask with disparity; set depth.source")
+    if config.category == "open_clip" and not config.clip.weights:
+        raise UsageError("method.category=open_clip needs method.clip.weights=FILE, the weights of method.clip.model")
+    if config.kept_by != "two" and config.adapt_on != "off":
+        raise UsageError(f"method.adapt_on={config.adapt_on} adapts two thresholds; set method.kept_by=two")
+
+
+def _check_box_depth(config: BoxDepthConfig, *, depth: bool, mask_head: str, head: str) -> None:
+    if head != "dynamic":
+        raise UsageError("box_depth learns from the boxes of a detector; set model.head=dynamic")
     if config.weights.mask_affinity and config.distillation.start >= 1:
         raise UsageError("method.weights.mask_affinity needs a teacher; set method.distillation.start below 1")
     if not depth:
@@ -39,12 +82,24 @@ def _refuse(given: object, usual: object, of_depth: Sequence[str], prefix: str) 
 
 
 def build_method(
-    config: BoxDepthConfig | FullConfig, student: nn.Module, *, steps: int, depth: bool, mask_head: str
+    config: MethodConfig,
+    student: nn.Module,
+    *,
+    steps: int,
+    depth: bool,
+    mask_head: str,
+    class_names: Sequence[str] = (),
 ) -> Method:
     """The method for a run of `steps` steps, with or without disparity; a teacher starts as a copy of `student`."""
-    check_method(config, depth=depth, mask_head=mask_head)
+    head = "query" if isinstance(student, QuerySegmenter) else "dynamic"
+    check_method(config, depth=depth, mask_head=mask_head, head=head)
     if isinstance(config, FullConfig):
+        if isinstance(student, QuerySegmenter):
+            return FullQuery(config, picked=student.config.query.start == "picked")
         return Full(config)
+    if isinstance(config, PlDcConfig):
+        assert isinstance(student, QuerySegmenter)
+        return PlDc(config, student, steps=steps, class_names=class_names)
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     return BoxDepth(config, steps=steps, depth=depth, guided=mask_head == "depth_guided", teacher=teacher)

@@ -1,9 +1,14 @@
 """The numbers of each method; what they mean stands with the method. Read at start-up, so nothing heavy is imported here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-__all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfig", "FullWeights"]
+from depthbox.core.config import added
+
+__all__ = [
+    "BoxDepthConfig", "BoxDepthWeights", "ClipConfig", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights", "PointsConfig",
+    "QueryTermsConfig", "QueryWeights",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +75,44 @@ class BoxDepthConfig:
     warm_up: float = 1 / 9
     distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
+    learns_from: ClassVar[tuple[str, ...]] = ("boxes",)
+    """What an image may be labelled with ("masks", "boxes", "none"); first what a labelled image is."""
 
     def teacher_from(self, steps: int) -> int | None:
         """The first step with a teacher; None where the run has none."""
         start = round(self.distillation.start * steps)
         return start if start < steps else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsConfig:
+    """How many points a mask is compared at (12 544 published, at a short side of 800), and of the loss's, how many candidates are drawn for each and
+    which share is the most uncertain of them; the rest is uniform."""
+
+    number: int = 1024
+    oversample: float = 3.0
+    uncertain: float = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryWeights:
+    """As published for Mask2Former; `query_start` is ours, of `model.query.start=picked` alone."""
+
+    query_class: float = 2.0
+    query_bce: float = 5.0
+    query_dice: float = 5.0
+    query_start: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryTermsConfig:
+    """The losses of `model.head=query`: the costs of the matching, what "no object" weighs beside a class, and the points."""
+
+    cost_class: float = 2.0
+    cost_bce: float = 5.0
+    cost_dice: float = 5.0
+    no_object: float = 0.1
+    points: PointsConfig = PointsConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +126,76 @@ class FullWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullConfig:
-    """`mask_bce` (mean over the pixels of the box) is ours beside CondInst's dice: it makes the twin stronger."""
+    """`mask_bce` (mean over the pixels of the box) is ours beside CondInst's dice: it makes the twin stronger.
+
+    `model.head=query` has other losses, with `query_weights` and `query` instead of the three settings before them.
+    """
 
     weights: FullWeights = FullWeights()
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
+    query_weights: QueryWeights = added(QueryWeights())
+    query: QueryTermsConfig = added(QueryTermsConfig())
     needs_masks: bool = True
+    learns_from: ClassVar[tuple[str, ...]] = ("masks",)
 
     def teacher_from(self, steps: int) -> None:
         """The twin has no teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlDcWeights:
+    """`query_*` of labelled, `pseudo_*` of unlabelled images (lambda 1 as published, 2 for guided distillation)."""
+
+    query_class: float = 2.0
+    query_bce: float = 5.0
+    query_dice: float = 5.0
+    query_start: float = 2.0
+    pseudo_class: float = 2.0
+    pseudo_mask_bce: float = 5.0
+    pseudo_mask_dice: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipConfig:
+    """`method.category=open_clip`: a model's name, its weights (a file of this machine) and descriptions a class, each with `{}` for the name."""
+
+    model: str = "ViT-B-16"
+    weights: str = ""
+    descriptions: tuple[str, ...] = ("a photo of a {}", "a {} in a scene", "a part of a {}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlDcConfig:
+    """From the fraction `burn_in` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step (0.9996 published, for
+    369 000 steps), labels the unlabelled images.
+
+    `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone. A mask
+    has more than `min_pixels`. `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with `adapt_keep` an
+    image, from `floors` (class, mask) up. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
+    `uncertainty` weighs the pixels of `pseudo_mask_bce`. `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
+    """
+
+    weights: PlDcWeights = PlDcWeights()
+    query: QueryTermsConfig = QueryTermsConfig()
+    burn_in: float = 1 / 18
+    keep: float = 0.99
+    kept_by: Literal["two", "coupled", "class"] = "two"
+    class_threshold: float = 0.85
+    mask_threshold: float = 0.9
+    min_pixels: int = 5
+    adapt_on: Literal["off", "all", "kept"] = "off"
+    adapt_keep: float = 0.9996
+    floors: tuple[float, float] = (0.6, 0.75)
+    category: Literal["off", "prototypes", "open_clip"] = "prototypes"
+    category_weight: float = 0.5
+    clip: ClipConfig = ClipConfig()
+    uncertainty: bool = True
+    depth_form: Literal["off", "A", "B"] = "off"
+    depth_threshold: float = 0.8
+    depth_theta: float = 2.0
+    needs_masks: bool = True
+    learns_from: ClassVar[tuple[str, ...]] = ("masks", "none")
+
+    def teacher_from(self, steps: int) -> None:
+        """No larger view: this teacher looks at the weak one."""

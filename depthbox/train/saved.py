@@ -12,7 +12,7 @@ from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
 from depthbox.models import backbone as backbones
 from depthbox.models.config import ModelConfig
-from depthbox.models.segmenter import Segmenter, build
+from depthbox.models.segmenter import Model, build, compose
 from depthbox.recipes import box_depth
 from depthbox.train.checkpoint import latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
@@ -32,7 +32,7 @@ class SavedRun:
     classes: tuple[str, ...]
     """Empty where only a checkpoint is there."""
 
-    def model(self, *, classes: int, experiment: Experiment) -> Segmenter:
+    def model(self, *, classes: int, experiment: Experiment) -> Model:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
         device = choose_device(experiment)
         model = _untrained(experiment.model, classes=classes)
@@ -77,9 +77,9 @@ def _classes(weights: Path) -> tuple[str, ...]:
         raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
-def _untrained(config: ModelConfig, *, classes: int) -> Segmenter:
+def _untrained(config: ModelConfig, *, classes: int) -> Model:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
     if config.weights == "none":
         return build(config, classes=classes)
     network = backbones._create(config.backbone, "none")
-    return Segmenter(config, backbones.Backbone(network), classes=classes)
+    return compose(config, backbones.Backbone(network), classes=classes)

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
 from depthbox.experiment import Experiment
-from depthbox.models.segmenter import Segmenter, build
+from depthbox.models.segmenter import Model, build
 from depthbox.supervision.build import build_method
 from depthbox.supervision.method import Method
 from depthbox.train.checkpoint import Checkpoint, latest_checkpoint, load_model, restore, save_checkpoint
@@ -24,7 +24,7 @@ __all__ = ["TrainState", "choose_device", "cpu_computes_bfloat16", "initial_mode
 
 @dataclass(slots=True, kw_only=True)
 class TrainState:
-    model: Segmenter
+    model: Model
     student: nn.Module
     """The model, wrapped in DDP where there are several workers."""
     method: Method
@@ -70,6 +70,7 @@ def make_state(job: Job) -> TrainState:
         steps=experiment.schedule.steps,
         depth=job.depth is not None,
         mask_head=experiment.model.mask_head,
+        class_names=job.classes,
     )
     state = TrainState(
         model=model,
@@ -94,7 +95,7 @@ def make_state(job: Job) -> TrainState:
     return state
 
 
-def initial_model(experiment: Experiment, *, classes: int) -> Segmenter:
+def initial_model(experiment: Experiment, *, classes: int) -> Model:
     """The network before the first step: weights of new layers from the seed, then `model.init` where names and shapes fit."""
     torch.manual_seed(experiment.seed)
     model = build(experiment.model, classes=classes)
@@ -133,7 +134,7 @@ def _continue(state: TrainState, checkpoint: Checkpoint) -> None:
         state.counters = Counters(cast(dict, saved)["counters"])
 
 
-def _start_from(model: Segmenter, source: str) -> None:
+def _start_from(model: Model, source: str) -> None:
     """Copy every tensor whose name and shape fit; the classifier of another class count stays new."""
     from pathlib import Path
 

@@ -12,6 +12,7 @@ from depthbox.core.config import flatten
 from depthbox.core.dist import rank
 from depthbox.data.schema import CocoData, Detections
 from depthbox.data.source import Packed
+from depthbox.evaluate.cityscapes import cityscapes_scores
 from depthbox.evaluate.instance import Scores
 from depthbox.evaluate.runner import evaluate
 from depthbox.tracking import NullTracker, Tracker, open_tracker
@@ -81,6 +82,8 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     counters = state.counters.gathered()
     if rank() != 0:
         return
+    if job.val is not None:
+        scores = scores.beside(cityscapes_scores(job.val, detections))
     context.log({f"val/{name}": value for name, value in scores.values.items()}, step=job.experiment.schedule.steps)
     context.log(counters.totals(), step=job.experiment.schedule.steps)
     save_file(

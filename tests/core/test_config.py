@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbox.core.config import digest, flatten, parse_overrides, vary
+from depthbox.core.config import added, digest, flatten, parse_overrides, vary
 from depthbox.core.errors import UsageError
 from depthbox.recipes import box_depth, full
 from depthbox.supervision.config import BoxDepthConfig, FullConfig
@@ -175,3 +175,19 @@ def test_the_digest_names_what_the_settings_say():
     assert digest(box_depth()) != digest(full())
     assert type(vary(box_depth(), {"method": FullConfig()}).method) is FullConfig
     assert vary(box_depth(), {"method.weights.depth_affinity": 1.0}).method == BoxDepthConfig()
+
+
+def test_a_setting_that_came_later_renames_nothing_until_it_is_used():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Before:
+        inner: Inner = Inner()
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class After:
+        inner: Inner = Inner()
+        later: int = added(3)
+        group: Other = added(Other())
+
+    assert digest(After()) == digest(Before())
+    changed = {digest(vary(After(), change)) for change in ({"later": 4}, {"group.rate": 0.1}, {"inner.steps": 11})}
+    assert len(changed | {digest(Before())}) == 4

@@ -124,6 +124,13 @@ def test_a_run_without_depth_or_jitter_carries_neither(tmp_path):
     assert batch.views.strong is batch.views.weak and batch.views.disparity is None and batch.instances[0].masks is None
 
 
+def test_erasings_alone_make_a_strong_view(tmp_path):
+    source = source_of(write_photos(tmp_path), views=replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0, erase=1.0))
+    batch = unpack(source.pack(source.decode([0] * 4, range(4))))
+    different = (batch.views.strong != batch.views.weak).any(1)
+    assert different.any() and not different[~batch.views.valid].any()
+
+
 def test_an_unreadable_photo_gets_a_stand_in_and_is_named(tmp_path):
     source = source_of(write_photos(tmp_path), batch_size=6)
     whole = pack(source, 0, range(6))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from depthbox.core.errors import InputError
 from depthbox.data.coco import read_coco
-from depthbox.data.validate import summary, validate_data
+from depthbox.data.validate import refuse_leak, summary, validate_data
 
 CLASSES = ({"id": 1, "name": "person"}, {"id": 4, "name": "dog"})
 MASK = [[2, 2, 12, 2, 12, 12, 2, 12]]
@@ -55,6 +56,19 @@ def test_b12_the_same_path(split):
     train = split("train", [1, 2])
     (finding,) = validate_data(train, train, decode=False)
     assert "2 photos" in finding and "1.png" in finding
+
+
+def test_b12_a_run_is_refused(split, tmp_path):
+    train, val = split("train", [1, 2, 3], files=["a.png", "b.png", "c.png"]), split("val", [9, 2, 3])
+    assert validate_data(train, val, leaks=False) == []
+    with pytest.raises(
+        InputError,
+        match=r"val\.json: 2 of its photos are also trained on: .*2\.png = .*b\.png, .*3\.png = .*c\.png \| next: remove",
+    ):
+        refuse_leak(train, val)
+    with pytest.raises(InputError, match=r"3 of its photos are also trained on"):
+        refuse_leak(train, train)
+    refuse_leak(train, split("other", [7, 8]))
 
 
 def test_b13_class_maps(split):

@@ -1,5 +1,7 @@
 """Photo, boxes, masks and disparity move together; the strong view moves nothing."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -143,3 +145,66 @@ def test_the_parts_of_a_strong_view_can_be_switched_off():
     assert torch.equal(grey[0], grey[1]) and torch.equal(grey[1], grey[2])
     blurred = strong_view(photo, vary(PLAIN, {"blur": 1.0}), **key).float()
     assert blurred.std() < photo.float().std() and abs(blurred.mean() - photo.float().mean()) < 2
+
+
+def test_the_present_strong_view_is_what_it_was():
+    """Pillow's own rounding may change with its version; ours must not: the view without erasings draws nothing more."""
+    photo = (torch.arange(3 * 20 * 30).reshape(3, 20, 30) * 7 % 256).to(torch.uint8)
+    plain = [strong_view(photo, ViewsConfig(), seed=1, step=step, slot=2) for step in range(12)]
+    more = [strong_view(photo, ViewsConfig(erase=1.0), seed=1, step=step, slot=2) for step in range(12)]
+    untouched = [torch.equal(a, b) for a, b in zip(plain, more, strict=True)]
+    for a, b, same in zip(plain, more, untouched, strict=True):
+        assert same or ((a != b).any(0).sum() > 0.01 * 600 and (a == b).all(0).any()), (
+            "outside the rectangles it is the same view"
+        )
+    assert not all(untouched)
+    assert hashlib.sha256(b"".join(v.numpy().tobytes() for v in plain)).hexdigest()[:16] == "95764798e45fc74e"
+
+
+def noise(slot: int, size_hw: tuple[int, int] = (60, 80), *, erase: float = 1.0) -> torch.Tensor:
+    """The view of a black photo: black where no noise was put."""
+    photo = torch.zeros((3, *size_hw), dtype=torch.uint8)
+    view = strong_view(photo, vary(PLAIN, {"erase": erase}), seed=0, step=1, slot=slot)
+    assert view.dtype == torch.uint8 and view.shape == photo.shape and not photo.any()
+    return view
+
+
+def rectangles(slot: int, **how) -> np.ndarray:
+    """Where noise was put: bool (H, W)."""
+    return noise(slot, **how).any(0).numpy()
+
+
+def test_rectangles_of_noise_have_the_published_probability_and_size():
+    found = [rectangles(slot) for slot in range(600)]
+    assert np.mean([one.any() for one in found]) == pytest.approx(1 - 0.3 * 0.5 * 0.7, abs=0.04)
+    shares = [one.mean() for one in found if one.any()]
+    assert min(shares) > 0.015 and max(shares) < 0.6
+    assert np.mean([one.mean() for one in found]) == pytest.approx(0.7 * 0.125 + 0.5 * 0.11 + 0.3 * 0.11, abs=0.035)
+    rarer = np.mean([rectangles(slot, erase=0.5).any() for slot in range(600)])
+    assert rarer == pytest.approx(1 - 0.65 * 0.75 * 0.85, abs=0.05)
+
+
+def test_one_rectangle_is_a_rectangle_and_noise_is_uniform():
+    single = 0
+    for slot in range(200):
+        one = rectangles(slot)
+        ys, xs = np.nonzero(one)
+        if len(ys) and one[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].all():
+            single += 1
+            assert 0.01 * one.size < len(ys) < 0.4 * one.size
+    assert single > 60
+    view = next(view for view in (noise(slot, (200, 200)) for slot in range(9)) if view.any())
+    inside = view[:, view.any(0).bool()].float()
+    assert abs(inside.mean() - 127.5) < 2.5 and abs(inside.std() - 73.9) < 2.5
+
+
+def test_erasings_are_named_by_seed_step_and_slot():
+    views = [noise(slot) for slot in range(8)]
+    assert all(torch.equal(a, noise(slot)) for slot, a in enumerate(views))
+    assert len({view.numpy().tobytes() for view in views}) >= 6
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 300), (300, 2), (5, 5)])
+def test_a_photo_too_small_for_a_rectangle_is_left_alone(size_hw):
+    for slot in range(30):
+        noise(slot, size_hw)

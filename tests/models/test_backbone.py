@@ -44,6 +44,19 @@ def test_a_network_by_name_gives_strides_4_to_32(name):
     assert all(torch.isfinite(f).all() and f.std() > 0 for f in features)
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
+@torch.no_grad()
+def test_a_plain_transformer_gives_a_pyramid_too(name):
+    backbone = build_backbone(name)
+    width = backbone.channels[-1]
+    features = backbone(torch.rand(1, 3, 64, 96))
+    assert [tuple(f.shape[1:]) for f in features] == [(128, 16, 24), (256, 8, 12), (width, 4, 6), (width, 2, 3)]
+    backbone.freeze(2)
+    free = {name.removeprefix("network.") for name, p in backbone.named_parameters() if p.requires_grad}
+    assert "to_4.0.weight" in free and not any("patch_embed" in name or ".blocks.3." in name for name in free)
+    assert any(".blocks.11." in name for name in free)
+
+
 @torch.no_grad()
 def test_swin_is_told_by_its_word_and_not_by_its_shape():
     """At height 384 the first map has as many rows as channels."""
@@ -227,6 +240,6 @@ def test_an_unknown_network_is_refused_with_near_names():
     refuse("", "none", "knows no such network; near names: see", UsageError)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mixer_s16_224"])
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "mixer_s16_224"])
 def test_a_network_without_a_pyramid_is_refused(name):
     refuse(name, "none", rf"model.backbone={name}: .*resnet50", UsageError)

@@ -1,5 +1,6 @@
 """A whole run without Ray: resume to the bit, stop requests, losses that are not finite, unreadable photos, other class counts."""
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
@@ -181,6 +182,8 @@ def test_a_finished_model_goes_to_boxes_of_a_street(data: Path, tmp_path: Path) 
     moved = (first["controller.conv.weight"] - second["controller.conv.weight"]).abs().max()
     assert 0 < moved < 0.1
     assert {"mask_ap/person", "mask_ap/car", "mask_ap/bicycle"} <= result.scores.keys()
+    if importlib.util.find_spec("cityscapesscripts"):
+        assert 0 <= result.scores["cityscapes_ap"] <= 1 and "cityscapes_ap/person" in result.scores
 
 
 def test_a_folder_of_another_experiment_is_refused(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Which images make up step n where not every image is labelled alike: so many with masks, so many with boxes, so many with nothing."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from depthbox.core.errors import UsageError
+from depthbox.data.plan import Plan, share
+
+__all__ = ["WORDS", "MixedPlan", "Part", "counts_a_step"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """The images of one word of supervision, and which of them a step draws."""
+
+    word: str
+    members: np.ndarray
+    """Int64: ascending positions among the records of the data set."""
+    plan: Plan
+    """Over the positions in `members`; its `batch_size` is this part's images a step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MixedPlan:
+    """A `Plan` of several parts, each shuffled by itself; disjoint.
+
+    The words of a step's slots take turns in a fixed pattern, so that every rank of every allowed world size gets the same number of each.
+    """
+
+    parts: tuple[Part, ...]
+    seed: int
+
+    @property
+    def images(self) -> int:
+        """How many can be drawn."""
+        return sum(part.plan.images for part in self.parts)
+
+    @property
+    def batch_size(self) -> int:
+        return sum(part.plan.batch_size for part in self.parts)
+
+    def indices(self, step: int) -> np.ndarray:
+        """Image indices of a step's slots: int64 (batch_size,). Every image of a part once in a pass over that part."""
+        slots, out = self._slots(), np.empty(self.batch_size, np.int64)
+        for number, part in enumerate(self.parts):
+            out[slots == number] = part.members[part.plan.indices(step)]
+        return out
+
+    def share(self, rank: int, world_size: int) -> range:
+        """The slots of a rank: its share of every part."""
+        for part in self.parts:
+            if part.plan.batch_size % world_size:
+                raise UsageError(
+                    f"{part.plan.batch_size} images of a step are {WORDS[part.word]}, which does not divide among workers={world_size}; "
+                    "change batch_size, data.labelled_share or data.boxed_share"
+                )
+        return share(self.batch_size, rank, world_size)
+
+    def spare(self, index: int, attempt: int) -> int:
+        """Which image stands in for one that cannot be read: one that is labelled alike."""
+        for part in self.parts:
+            place = int(np.searchsorted(part.members, index))
+            if place < len(part.members) and part.members[place] == index:
+                return int(part.members[part.plan.spare(place, attempt)])
+        raise AssertionError(f"image {index} is in no part")
+
+    def _slots(self) -> np.ndarray:
+        """The part of each slot."""
+        counts = [part.plan.batch_size for part in self.parts]
+        turns = math.gcd(*counts)
+        return np.tile(np.repeat(np.arange(len(counts)), [count // turns for count in counts]), turns)
+
+
+WORDS = {"masks": "with masks", "boxes": "with boxes alone", "none": "without labels"}
+"""What a word of supervision means."""
+
+
+def counts_a_step(*, batch_size: int, labelled_share: float, boxed_share: float) -> tuple[int, int, int]:
+    """Images a step that are labelled, that have boxes alone, that have nothing. Raises `UsageError` for shares that are no whole images."""
+    for name, value in (("labelled_share", labelled_share), ("boxed_share", boxed_share)):
+        count = value * batch_size
+        if not 0 <= value <= 1 or abs(count - round(count)) > 1e-6:
+            shares = ", ".join(f"{n / batch_size:.4g}" for n in range(batch_size + 1))
+            raise UsageError(f"data.{name}={value:g}: with batch_size={batch_size} allowed are {shares}")
+    labelled, boxed = round(labelled_share * batch_size), round(boxed_share * batch_size)
+    if labelled + boxed > batch_size:
+        raise UsageError("data.labelled_share and data.boxed_share are more than 1 together")
+    return labelled, boxed, batch_size - labelled - boxed

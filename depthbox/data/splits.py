@@ -1,0 +1,126 @@
+"""Which images of a data set are labelled: drawn by (percent, seed), kept as text with one image a line, read from text or a list in a JSON."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from depthbox.core.errors import InputError, UsageError, few
+from depthbox.core.rng import generator
+from depthbox.data.decode import shown
+from depthbox.data.schema import CocoData, ImageRecord
+
+__all__ = ["drawn_images", "named_images", "write_split"]
+
+FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
+
+
+def drawn_images(data: CocoData, *, percent: float, seed: int) -> tuple[int, ...]:
+    """The image ids of `percent` % of a data set, at least one, ascending. More percent of one seed hold fewer percent of it."""
+    if not 0 < percent <= 100:
+        raise UsageError(f"percent={percent:g}: allowed is above 0, up to 100")
+    ids = [record.image_id for record in data.records]
+    count = max(1, round(len(ids) * percent / 100))
+    return tuple(sorted(ids[place] for place in generator("split", seed).permutation(len(ids))[:count]))
+
+
+def write_split(file: Path, data: CocoData, ids: Sequence[int]) -> None:
+    """One image a line: its id; the stem of its photo where the ids are only places in a folder. Raises `InputError` where another split is there."""
+    lines = list(map(str, ids))
+    if os.path.isdir(data.source):
+        stems = {record.image_id: Path(record.path).stem for record in data.records}
+        lines = [stems[number] for number in ids]
+    text = "\n".join(lines) + "\n"
+    try:
+        if file.exists() and file.read_text() != text:
+            raise InputError(file, "", "holds something else", "give another out=, or remove it")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    except (OSError, UnicodeDecodeError) as error:
+        cause = f"cannot be written ({getattr(error, 'strerror', None) or error})"
+        raise InputError(file, "", cause, "give another out=") from None
+
+
+def named_images(spec: str, root: Path, data: CocoData) -> tuple[int, ...]:
+    """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`, or else from the current folder.
+
+    Raises `InputError` for a file or key that is not there, an empty list, an image named twice or not in `data`.
+    """
+    file, key = _place(spec, root)
+    names = _listed(file, key) if key or file.suffix.lower() == ".json" else _lines(file)
+    if not names:
+        raise InputError(file, key, "names no image", FORM)
+    ids = _known(names, data, file, key)
+    twice = [number for number, times in Counter(ids).items() if times > 1]
+    if twice:
+        raise InputError(file, key, f"names {len(twice)} images twice: {few(twice)}", "name each image once")
+    return tuple(sorted(ids))
+
+
+def _place(spec: str, root: Path) -> tuple[Path, str]:
+    """The file, below `root` or else from the current folder, and the key behind its last colon; a file may have a colon in its name."""
+    name, colon, key = spec.rpartition(":")
+    forms = [(spec, "")] + ([(name, key)] if colon and name else [])
+    for base in (root, Path.cwd()):
+        for file, of in forms:
+            if (base / Path(file).expanduser()).is_file():
+                return base / Path(file).expanduser(), of
+    return root / Path(forms[-1][0]).expanduser(), forms[-1][1]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(file, "", "not UTF-8", FORM) from None
+    except (OSError, ValueError) as error:
+        cause = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InputError(
+            file, "", cause, "give a path below data.root or from here; `depthbox data split` writes a split"
+        ) from None
+
+
+def _lines(file: Path) -> list[str]:
+    lines = [line.strip() for line in _text(file).splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _listed(file: Path, key: str) -> list[str]:
+    """The entries of one list of a JSON object, or of a JSON that is a list."""
+    text = _text(file)
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(file, "", f"not JSON ({str(error)[:80]})", FORM) from None
+    if isinstance(said, dict):
+        keys = [name for name, value in said.items() if isinstance(value, list)]
+        if key not in keys:
+            cause = f"has no list {shown(key)}" if key else "holds several lists"
+            raise InputError(file, "", cause, f"it has {', '.join(keys) or 'no list at all'}")
+        said = said[key]
+    elif key:
+        raise InputError(file, "", f"has no list {shown(key)}", "it is a list itself: give FILE without a key")
+    for place, entry in enumerate(said if isinstance(said, list) else [said]):
+        if not isinstance(said, list) or type(entry) not in (int, str):
+            raise InputError(file, f"{key}[{place}]", f"is {shown(entry)}", "allowed: an image id or a photo's name")
+    return [str(entry).strip() for entry in said]
+
+
+def _known(names: list[str], data: CocoData, file: Path, key: str) -> list[int]:
+    ids = {record.image_id for record in data.records}
+    numbers = [int(name) if name.lstrip("-").isdecimal() and len(name) < 20 else None for name in names]
+    named = _by_name(data.records) if None in numbers else {}
+    found = [number if number is not None else named.get(name) for name, number in zip(names, numbers, strict=True)]
+    unknown = [ascii(name)[1:-1][:60] for name, number in zip(names, found, strict=True) if number not in ids]
+    if unknown:
+        cause = f"{len(unknown)} of {len(names)} images are not in {data.source}: {few(unknown)}"
+        raise InputError(file, key, cause, "allowed: image ids of those annotations, or names of their photos")
+    return [number for number in found if number is not None]
+
+
+def _by_name(records: Sequence[ImageRecord]) -> dict[str, int]:
+    """Photo name and stem -> image id, where they name one photo."""
+    names = [(name, r.image_id) for r in records for name in {Path(r.path).name, Path(r.path).stem}]
+    often = Counter(name for name, _ in names)
+    return {name: number for name, number in names if often[name] == 1}

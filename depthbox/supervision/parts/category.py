@@ -1,0 +1,88 @@
+"""A second opinion on the class of a pseudo mask (PL-DC, dynamic category correction), from features of the mask alone."""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthbox.core.dist import sum_over_ranks
+from depthbox.core.schedule import Schedule
+
+__all__ = ["CategoryPrior", "PrototypeBank", "correction_share", "fused", "mask_pooled"]
+
+
+class CategoryPrior(Protocol):
+    """Whoever can name what a mask holds."""
+
+    def probabilities(self, image: Tensor, features: Tensor, masks: Tensor) -> Tensor:
+        """Class probabilities "N K" of masks "N h w" (0..1) in an image "3 H W" with the teacher's features "C h w"; NaN for a class not known yet."""
+        ...
+
+    def learn(self, features: Tensor, labels: Tensor) -> None:
+        """Mask-pooled features "N C" of this rank's labelled and kept objects; every rank calls it once a step."""
+        ...
+
+
+def correction_share(start: int, steps: int, *, first: float) -> Schedule:
+    """How much the second opinion counts: `first` at `start`, half a cosine down to 0 at the end of the run."""
+    length = max(steps - start, 1)
+    return lambda step: first / 2 * (1 + math.cos(math.pi * min(max((step - start) / length, 0.0), 1.0)))
+
+
+def fused(own: Tensor, other: Tensor, share: float) -> Tensor:
+    """share * other + (1 - share) * own of probabilities "N K". A class the other does not know (NaN) keeps the own probability; the others share the rest.
+
+    >>> fused(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[0.0, 1.0, torch.nan]]), 0.5)
+    tensor([[0.2500, 0.5500, 0.2000]])
+    """
+    known = torch.isfinite(other)
+    room = (own * known).sum(1, keepdim=True)
+    said = torch.where(known, torch.nan_to_num(other) * room, own)
+    return share * said + (1 - share) * own
+
+
+def mask_pooled(features: Tensor, masks: Tensor) -> Tensor:
+    """Mean of features "C h w" over each mask "N H W" (0..1, the same photo at any stride): "N C"."""
+    if not len(masks):
+        return features.new_zeros(0, len(features))
+    small = F.interpolate(masks[None].float(), size=features.shape[-2:], mode="area")[0].flatten(1)
+    return small @ features.flatten(1).T / small.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+class PrototypeBank(nn.Module):
+    """One mean feature a class, a moving average over the steps; probability = softmax(cosine / temperature) around the prototypes' mean.
+
+    Needs no download. Sums are taken over ranks, so every rank has the same bank.
+    """
+
+    prototypes: Tensor
+    seen: Tensor
+
+    def __init__(self, classes: int, channels: int, *, keep: float = 0.99, temperature: float = 0.2) -> None:
+        super().__init__()
+        self.keep, self.temperature = keep, temperature
+        self.register_buffer("prototypes", torch.zeros(classes, channels))
+        self.register_buffer("seen", torch.zeros(classes))
+
+    @torch.no_grad()
+    def probabilities(self, image: Tensor, features: Tensor, masks: Tensor) -> Tensor:
+        known = self.seen > 0
+        centre = (self.prototypes * known[:, None]).sum(0) / known.sum().clamp(min=1)
+        rows = F.normalize(mask_pooled(features, masks) - centre, dim=1)
+        alike = rows @ F.normalize(self.prototypes - centre, dim=1).T / self.temperature
+        said = alike.masked_fill(~known, -torch.inf).softmax(1)
+        return said.masked_fill(~known, torch.nan)
+
+    @torch.no_grad()
+    def learn(self, features: Tensor, labels: Tensor) -> None:
+        sums = torch.zeros_like(self.prototypes).index_add_(0, labels, features.to(self.prototypes))
+        number = torch.bincount(labels, minlength=len(sums)).to(sums)
+        sums, number = sum_over_ranks(sums), sum_over_ranks(number)
+        mean = sums / number.clamp(min=1)[:, None]
+        # The first steps of a class count as one average, not as copies of its first object.
+        self.seen += number > 0
+        keep = (1 - 1 / self.seen.clamp(min=1)).clamp(max=self.keep)[:, None]
+        there = number[:, None] > 0
+        self.prototypes.copy_(torch.where(there, keep * self.prototypes + (1 - keep) * mean, self.prototypes))

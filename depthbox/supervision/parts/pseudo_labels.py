@@ -1,0 +1,115 @@
+"""What a teacher's queries are believed: the pairs of query and class that are good enough, as targets for the student (PL-DC)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthbox.core.batch import Instances
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.query_predict import QueryPairs, boxes_of, mask_iou
+from depthbox.ops.masks import box_masks
+from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.parts.matching import depth_agreement
+from depthbox.supervision.parts.query_terms import QueryTargets
+
+__all__ = ["PseudoLabels", "Verdict", "as_targets", "believed", "depth_quality", "uncertainty", "verdict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoLabels:
+    """What is kept of one image, best first."""
+
+    query: Tensor
+    """Int64 "N"; a query once at most."""
+    labels: Tensor
+    class_quality: Tensor
+    mask_quality: Tensor
+    logits: Tensor
+    """The teacher's mask logits "N h w" at stride 4."""
+
+    def taken(self, which: Tensor) -> "PseudoLabels":
+        return PseudoLabels(**{name: getattr(self, name)[which] for name in self.__slots__})
+
+    def named(self, labels: Tensor) -> "PseudoLabels":
+        return replace(self, labels=labels)
+
+
+def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> PseudoLabels:
+    """The pairs whose qualities reach `thresholds` "2 N" (class, mask; `config.kept_by` says which of them count) and whose mask has more than
+    `min_pixels` pixels. Of a query only its likeliest class."""
+    c, s = pairs.class_quality, pairs.mask_quality
+    match config.kept_by:
+        case "two":
+            good = (c >= thresholds[0]) & (s >= thresholds[1])
+        case "coupled":
+            good = c * s >= config.class_threshold
+        case "class":
+            good = c >= config.class_threshold
+    large = (pairs.logits > 0).flatten(1).sum(1) * MASK_STRIDE**2 > config.min_pixels
+    again = (pairs.query[:, None] == pairs.query).tril(-1).any(1)
+    every = PseudoLabels(query=pairs.query, labels=pairs.labels, class_quality=c, mask_quality=s, logits=pairs.logits)
+    return every.taken((good & large & ~again).nonzero()[:, 0])
+
+
+def depth_quality(logits: Tensor, similarity: Tensor, size_hw: tuple[int, int], *, form: str) -> Tensor:
+    """S_dmatch of every mask "N h w" with its own box: "N" in 0..1. `similarity` "h w" as `right_similarity` gives it."""
+    boxes = box_masks(boxes_of(logits > 0, size_hw), size_hw, MASK_STRIDE)
+    return depth_agreement(logits.sigmoid(), boxes, similarity, form="A" if form == "A" else "B").diagonal()
+
+
+def uncertainty(logits: Tensor) -> Tensor:
+    """u = 1 - 2 |sigmoid(m) - 0.5|: 1 where the teacher does not know, 0 where it is sure."""
+    return 1 - 2 * (logits.sigmoid() - 0.5).abs()
+
+
+def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
+    """Masks [m > 0] at full size; with `weigh_pixels` a pixel counts 1 - u in the BCE."""
+    return QueryTargets(
+        labels=kept.labels,
+        masks=full_size(kept.logits).float(),
+        pixel_weights=1 - uncertainty(kept.logits) if weigh_pixels else None,
+    )
+
+
+def full_size(logits: Tensor) -> Tensor:
+    """Bool masks "N H W" of logits "N h w" at stride 4."""
+    height, width = (MASK_STRIDE * side for side in logits.shape[-2:])
+    if not len(logits):
+        return torch.zeros((0, height, width), dtype=torch.bool, device=logits.device)
+    return F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0] > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How many pseudo labels of a batch are right, where the truth is known."""
+
+    kept: int
+    masks: int
+    """With an IoU of at least 0.5 with an object."""
+    right: int
+    """And its class."""
+    right_before: int
+    """And its class before the correction."""
+    objects: int
+
+
+def verdict(kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Sequence[Instances | None]) -> Verdict:
+    """Of the images whose truth has masks; `before` holds the labels before their correction."""
+    counts = torch.zeros(5, dtype=torch.long)
+    for labels, old, objects in zip(kept, before, truth, strict=True):
+        if objects is None or objects.masks is None:
+            continue
+        counts[0] += len(labels.labels)
+        counts[4] += len(objects.labels)
+        if not len(labels.labels) or not len(objects.labels):
+            continue
+        overlap, owner = mask_iou(full_size(labels.logits), objects.masks).max(1)
+        found = overlap >= 0.5
+        counts[1] += found.sum().cpu()
+        counts[2] += (found & (objects.labels[owner] == labels.labels)).sum().cpu()
+        counts[3] += (found & (objects.labels[owner] == old)).sum().cpu()
+    n, masks, right, right_before, total = counts.tolist()
+    return Verdict(kept=n, masks=masks, right=right, right_before=right_before, objects=total)

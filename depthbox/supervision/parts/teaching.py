@@ -1,0 +1,140 @@
+"""The teacher's part of a semi-supervised step: it looks at the weak views, and what it is believed becomes labels, with figures about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from depthbox.core.batch import Batch
+from depthbox.core.schedule import Schedule
+from depthbox.models.query_head import QueryOutputs, QuerySegmenter
+from depthbox.models.query_predict import best_pairs
+from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.parts.category import CategoryPrior, fused, mask_pooled
+from depthbox.supervision.parts.matching import right_similarity
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, depth_quality, verdict
+from depthbox.supervision.parts.teacher import Teacher
+from depthbox.supervision.parts.thresholds import Thresholds
+
+__all__ = ["Taught", "Teaching"]
+
+TOP = 100
+"""Of the table of queries and classes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """The pseudo labels of the unlabelled images, in their order; none at all before the teacher starts."""
+
+    kept: Sequence[PseudoLabels]
+    figures: dict[str, Tensor]
+
+
+class Teaching:
+    """Teacher, thresholds and second opinion of a run."""
+
+    def __init__(
+        self,
+        config: PlDcConfig,
+        teacher: Teacher,
+        thresholds: Thresholds,
+        prior: CategoryPrior | None,
+        share: Schedule,
+    ) -> None:
+        assert isinstance(teacher.model, QuerySegmenter)
+        self.model = teacher.model
+        self.config, self.teacher, self.thresholds, self.prior, self.share = config, teacher, thresholds, prior, share
+
+    @torch.no_grad()
+    def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
+        """Every rank calls it at every step from the teacher's start on, with however few images."""
+        self.thresholds.start()
+        # The labelled images are looked at for the features that the second opinion learns from.
+        seen = torch.cat((unlabelled, labelled)) if self.prior is not None else unlabelled
+        outputs = self.model(batch.views.weak[seen], batch.views.valid[seen]) if len(seen) else None
+        kept = [self._of_image(batch, outputs, at, i) for at, i in enumerate(unlabelled.tolist())] if outputs else []
+        self.thresholds.agree()
+        before = [one.labels for one in kept]
+        if self.prior is not None:
+            kept = [self._corrected(batch, outputs, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
+            self._learn(batch, outputs, labelled, kept)
+        truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
+        return Taught(kept=kept, figures=self._figures(kept, before, truth, batch))
+
+    def _of_image(self, batch: Batch, outputs: QueryOutputs, at: int, image: int) -> PseudoLabels:
+        pairs = best_pairs(outputs.class_logits[-1, at], outputs.masks[-1, at], top=TOP)
+        kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
+        if self.config.depth_form != "off":
+            kept = self._with_depth(batch, image, kept)
+        rows = kept if self.config.adapt_on == "kept" else pairs
+        self.thresholds.see(rows.labels, torch.stack((rows.class_quality, rows.mask_quality)))
+        return kept
+
+    def _with_depth(self, batch: Batch, image: int, kept: PseudoLabels) -> PseudoLabels:
+        """Those whose pixels are at their neighbours' depth."""
+        views, c = batch.views, self.config
+        assert views.disparity is not None
+        one = slice(image, image + 1)
+        similarity = right_similarity(views.disparity[one], views.valid[one], theta=c.depth_theta)[0]
+        size_hw = (views.weak.shape[-2], views.weak.shape[-1])
+        quality = depth_quality(kept.logits, similarity, size_hw, form=c.depth_form)
+        return kept.taken((quality >= c.depth_threshold).nonzero()[:, 0])
+
+    def _corrected(
+        self, batch: Batch, outputs: QueryOutputs | None, at: int, image: int, kept: PseudoLabels, step: int
+    ) -> PseudoLabels:
+        """The class that teacher and second opinion agree on; nothing is filtered again, the mask stays."""
+        assert self.prior is not None and outputs is not None
+        own = outputs.class_logits[-1, at, kept.query, :-1].softmax(1)
+        other = self.prior.probabilities(batch.views.weak[image], outputs.features[at], (kept.logits > 0).float())
+        return kept.named(fused(own, other, self.share(step)).argmax(1) if len(kept.labels) else kept.labels)
+
+    def _learn(
+        self, batch: Batch, outputs: QueryOutputs | None, labelled: Tensor, kept: Sequence[PseudoLabels]
+    ) -> None:
+        assert self.prior is not None
+        rows, labels = [batch.views.weak.new_zeros(0, self.model.config.channels)], [labelled[:0]]
+        for at, one in enumerate(kept):
+            assert outputs is not None
+            rows.append(mask_pooled(outputs.features[at], (one.logits > 0).float()))
+            labels.append(one.labels)
+        for at, image in enumerate(labelled.tolist(), len(kept)):
+            objects = batch.instances[image]
+            assert outputs is not None and objects.masks is not None
+            there = objects.masks.flatten(1).any(1)
+            rows.append(mask_pooled(outputs.features[at], objects.masks[there].float()))
+            labels.append(objects.labels[there])
+        self.prior.learn(torch.cat(rows), torch.cat(labels))
+
+    def _figures(
+        self, kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Sequence, batch: Batch
+    ) -> dict[str, Tensor]:
+        """This rank's; what is divided by nothing is 0."""
+        images = batch.views.weak
+        if not kept:
+            return {}
+        labels, old = torch.cat([one.labels for one in kept]), torch.cat(list(before))
+        number = max(len(labels), 1)
+        said = verdict(kept, before, truth)
+        figures = {
+            "kept_an_image": len(labels) / len(kept),
+            "class_quality": torch.cat([one.class_quality for one in kept]).sum() / number,
+            "mask_quality": torch.cat([one.mask_quality for one in kept]).sum() / number,
+            "corrected": (labels != old).sum() / number,
+        }
+        figures |= {
+            f"class_{k}": n / number
+            for k, n in enumerate(torch.bincount(labels, minlength=self.model.classes).tolist())
+        }
+        if said.objects:
+            found = max(said.kept, 1)
+            figures |= {
+                "precision": said.right / found,
+                "precision_uncorrected": said.right_before / found,
+                "precision_of_masks": said.masks / found,
+                "recall": said.right / said.objects,
+            }
+        return {
+            f"pseudo/{name}": torch.as_tensor(value, device=images.device).float() for name, value in figures.items()
+        }

@@ -1,0 +1,204 @@
+"""The semi-supervised method: burn-in, what the teacher teaches, the rule of empty batches, and figures against the truth."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from query_network import query_network
+from small_batches import OBJECTS, small_batch
+
+from depthbox.core.batch import Batch
+from depthbox.core.config import vary
+from depthbox.core.errors import UsageError
+from depthbox.recipes import guided_distillation
+from depthbox.supervision.build import build_method, check_method
+from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
+from depthbox.supervision.full_query import FullQuery
+from depthbox.supervision.method import weigh
+from depthbox.supervision.parts.teacher import Teacher
+from depthbox.supervision.pl_dc import PlDc, split
+
+STEPS, START = 18, 6
+CONFIG = vary(
+    PlDcConfig(),
+    {"query.points.number": 64, "burn_in": START / STEPS, "class_threshold": 0.0, "mask_threshold": 0.0},
+)
+"""Everything the teacher says is believed."""
+
+
+def mixed_batch(words=("masks", "none", "none"), *, depth: bool = False) -> Batch:
+    batch = small_batch([OBJECTS[0], OBJECTS[1], OBJECTS[0]][: len(words)], masks=True, depth=depth)
+    hidden = [word == "none" for word in words]
+    empty = small_batch([()], masks=True).instances[0]
+    return replace(
+        batch,
+        instances=[empty if h else one for h, one in zip(hidden, batch.instances, strict=True)],
+        supervision=words,
+        truth=[one if h else None for h, one in zip(hidden, batch.instances, strict=True)],
+    )
+
+
+def method_of(student, **settings) -> PlDc:
+    method = build_method(vary(CONFIG, settings), student, steps=STEPS, depth=True, mask_head="condinst")
+    assert isinstance(method, PlDc)
+    return method
+
+
+def confident(**settings):
+    """A student whose teacher says something."""
+    student = query_network()
+    with torch.no_grad():
+        student.decoder.classify.bias[0] += 4.0
+    return student, method_of(student, **settings)
+
+
+def test_the_words_of_a_batch_are_split():
+    labelled, unlabelled = split(mixed_batch(("none", "masks", "none")))
+    assert labelled.tolist() == [1] and unlabelled.tolist() == [0, 2]
+    assert split(replace(mixed_batch(), supervision=()))[0].tolist() == [0, 1, 2]
+    with pytest.raises(AssertionError, match="masks or nothing"):
+        split(replace(mixed_batch(), supervision=("masks", "boxes", "none")))
+
+
+def test_before_the_burn_in_is_over_unlabelled_images_teach_nothing():
+    student, method = confident()
+    early, late = (method.losses(student, mixed_batch(), step) for step in (START - 1, START))
+    pseudo = {"pseudo_class", "pseudo_mask_bce", "pseudo_mask_dice"}
+    assert all(early.terms[name] == 0 and early.terms[name].requires_grad for name in pseudo) and not early.figures
+    assert all(late.terms[name] > 0 for name in pseudo) and late.figures["pseudo/kept_an_image"] > 0
+    assert set(late.terms) == set(method.weights)
+    weigh(late.terms, method.weights, START).backward()
+    assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
+    assert method.evaluated(student, START - 1) is student
+    assert method.evaluated(student, START) is method.modules()["teacher"].model
+
+
+def test_labelled_images_learn_from_both_views():
+    student, method = confident()
+    seen = []
+    student.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    batch = mixed_batch()
+    method.losses(student, batch, 0)
+    assert len(seen) == 1 and torch.equal(seen[0], torch.stack((batch.views.weak[0], batch.views.strong[0])))
+    method.losses(student, batch, START)
+    assert torch.equal(seen[-1][2:], batch.views.strong[1:])
+
+
+def test_the_truth_is_never_looked_at_by_a_loss():
+    student, method = confident()
+    batch = mixed_batch()
+    blind = replace(batch, truth=())
+    with_truth, without = (method.losses(student, b, START) for b in (batch, blind))
+    assert all(torch.equal(with_truth.terms[name], without.terms[name]) for name in with_truth.terms)
+    known = {"pseudo/precision", "pseudo/precision_of_masks", "pseudo/precision_uncorrected", "pseudo/recall"}
+    assert set(with_truth.figures) - set(without.figures) == known
+
+
+def test_no_pseudo_label_teaches_no_background():
+    student, method = confident(class_threshold=1.1)
+    losses = method.losses(student, mixed_batch(), START)
+    assert losses.figures["pseudo/kept_an_image"] == 0
+    assert losses.terms["pseudo_class"] == 0 and losses.terms["pseudo_class"].requires_grad
+    assert losses.terms["query_class"] > 0
+
+
+@pytest.mark.parametrize("words", [("masks", "masks"), ("none", "none"), ("none",)])
+@pytest.mark.parametrize("step", [0, START])
+def test_a_rank_may_be_dealt_one_kind_alone(words, step):
+    student, method = confident()
+    losses = method.losses(student, mixed_batch(words), step)
+    weigh(losses.terms, method.weights, step).backward()
+    assert all(torch.isfinite(term) for term in losses.terms.values())
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in student.parameters())
+
+
+def test_only_the_bce_is_weighed_by_certainty():
+    student, method = confident()
+    plain = PlDc(vary(method.config, {"uncertainty": False}), student, steps=STEPS)
+    a, b = (m.losses(student, mixed_batch(), START).terms for m in (method, plain))
+    assert a["pseudo_mask_bce"] < b["pseudo_mask_bce"]
+    assert all(torch.equal(a[name], b[name]) for name in a if name != "pseudo_mask_bce")
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_depth_keeps_fewer(form):
+    student, method = confident(depth_form=form, depth_threshold=1.01)
+    assert method.losses(student, mixed_batch(depth=True), START).figures["pseudo/kept_an_image"] == 0
+    student, method = confident(depth_form=form, depth_threshold=0.0)
+    assert method.losses(student, mixed_batch(depth=True), START).figures["pseudo/kept_an_image"] > 0
+
+
+@pytest.mark.parametrize("adapt_on", ["all", "kept"])
+def test_thresholds_and_prototypes_are_part_of_the_checkpoint(adapt_on):
+    student, method = confident(adapt_on=adapt_on, floors=(0.0, 0.0))
+    for step in (START - 1, START, START + 1):
+        method.losses(student, mixed_batch(), step)
+    state = {name: module.state_dict() for name, module in method.modules().items()}
+    assert set(state) == {"teacher", "thresholds", "category"}
+    assert state["thresholds"]["tau"].any() and state["category"]["seen"].any()
+    other = method_of(student, adapt_on=adapt_on, floors=(0.0, 0.0))
+    for name, module in other.modules().items():
+        module.load_state_dict(state[name])
+    a, b = (m.losses(student, mixed_batch(), START + 2) for m in (method, other))
+    assert all(torch.equal(a.terms[name], b.terms[name]) for name in a.terms)
+
+
+def test_the_teacher_follows_from_the_burn_in_on():
+    student, method = confident()
+    teacher = method.modules()["teacher"]
+    assert isinstance(teacher, Teacher)
+    with torch.no_grad():
+        student.decoder.classify.bias += 1
+    method.after_step(student, START - 2)
+    assert not torch.equal(teacher.model.decoder.classify.bias, student.decoder.classify.bias)
+    method.after_step(student, START - 1)
+    assert torch.equal(teacher.model.decoder.classify.bias, student.decoder.classify.bias)
+
+
+def test_without_an_end_of_the_burn_in_there_is_no_teacher():
+    student = query_network()
+    method = method_of(student, burn_in=1.0)
+    assert method.modules() == {} and method.evaluated(student, STEPS) is student
+
+
+def test_guided_distillation_is_the_same_method_with_one_quality():
+    config = guided_distillation().method
+    assert isinstance(config, PlDcConfig) and (config.kept_by, config.category) == ("class", "off")
+    assert config.weights.pseudo_class == 2 * PlDcConfig().weights.pseudo_class
+
+
+@pytest.mark.parametrize(
+    ("config", "head", "said"),
+    [
+        (PlDcConfig(), "dynamic", "model.head=query"),
+        (BoxDepthConfig(), "query", "model.head=dynamic"),
+        (vary(PlDcConfig(), {"depth_form": "B"}), "query", "set depth.source"),
+        (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),
+        (vary(PlDcConfig(), {"kept_by": "class", "adapt_on": "all"}), "query", "method.kept_by=two"),
+        (vary(FullConfig(), {"weights.mask_bce": 2.0}), "query", "see method.query"),
+        (vary(FullConfig(), {"query.no_object": 0.2}), "dynamic", "of model.head=query"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(config, head, said):
+    with pytest.raises(UsageError, match=said):
+        check_method(config, depth=False, mask_head="condinst", head=head)
+
+
+def test_full_supervision_of_the_query_head():
+    student = query_network()
+    method = build_method(FullConfig(), student, steps=9, depth=False, mask_head="condinst")
+    assert isinstance(method, FullQuery)
+    losses = method.losses(student, small_batch(masks=True, depth=False), 0)
+    assert set(losses.terms) == set(method.weights)
+    weigh(losses.terms, method.weights, 0).backward()
+    silent = [n for n, p in student.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert all(name.endswith("key.bias") for name in silent), silent
+
+
+def test_a_picked_start_learns_where_from_the_labelled_images():
+    student = query_network(**{"query.start": "picked"})
+    method = method_of(student)
+    for words in (("masks", "none", "none"), ("none", "none")):
+        losses = method.losses(student, mixed_batch(words), START)
+        assert set(losses.terms) == set(method.weights) and "query_start" in losses.terms
+        assert bool(losses.terms["query_start"] > 0) == ("masks" in words) and losses.terms["query_start"].requires_grad

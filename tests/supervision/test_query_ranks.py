@@ -1,0 +1,80 @@
+"""The semi-supervised method on two workers, one of which has no labelled image: terms, gradient and prototypes of the whole batch on one."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from query_network import query_network
+from small_batches import OBJECTS, small_batch
+
+from depthbox.core.batch import Batch
+from depthbox.core.config import vary
+from depthbox.core.dist import mean_over_ranks
+from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.method import weigh
+from depthbox.supervision.pl_dc import PlDc
+
+CONFIG = vary(PlDcConfig(), {"query.points.number": 64, "burn_in": 0.0, "class_threshold": 0.0, "mask_threshold": 0.0})
+PARTS = (slice(0, 2), slice(2, 3))
+
+
+def batch_of(part: slice) -> Batch:
+    """Images with masks, with masks, with nothing."""
+    batch = small_batch([OBJECTS[0], (), OBJECTS[1]], masks=True, depth=False)
+    views = {name: getattr(batch.views, name)[part] for name in ("weak", "strong", "valid")}
+    instances = [batch.instances[0], batch.instances[1], replace(batch.instances[1])][part]
+    return replace(
+        batch,
+        views=replace(batch.views, **views),
+        instances=instances,
+        image_ids=(7, 8, 9)[part],
+        supervision=("masks", "masks", "none")[part],
+    )
+
+
+def said_of(part: slice) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
+    """Mean over workers of each term and of a gradient, and the prototypes."""
+    student = query_network(**{"query.start": "picked"})
+    with torch.no_grad():
+        student.decoder.classify.bias[0] += 4.0
+    method = PlDc(CONFIG, student, steps=90)
+    losses = method.losses(student, batch_of(part), 0)
+    weigh(losses.terms, method.weights, 0).backward()
+    gradient = mean_over_ranks(student.decoder.embed[0].weight.grad)
+    terms = {name: mean_over_ranks(term).item() for name, term in losses.terms.items()}
+    return terms, gradient, method.modules()["category"].prototypes
+
+
+def worker(number: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=number, world_size=2, timeout=timedelta(seconds=120)
+    )
+    try:
+        torch.save(said_of(PARTS[number]), Path(folder, f"{number}.pt"))
+    finally:
+        dist.destroy_process_group()
+
+
+def test_two_workers_say_what_one_says(tmp_path):
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen([sys.executable, __file__, str(tmp_path)], env=os.environ | paths)
+    worker(1, str(tmp_path))
+    assert first.wait(60) == 0
+    one, other = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
+    terms, gradient, prototypes = said_of(slice(0, 3))
+    assert one[0] == other[0] and min(terms.values()) > 0
+    assert one[0] == pytest.approx(terms, rel=1e-3, abs=1e-5)
+    torch.testing.assert_close(one[1], gradient, rtol=1e-3, atol=1e-5)
+    for found in (one[2], other[2]):
+        torch.testing.assert_close(found, prototypes, rtol=1e-3, atol=1e-5)
+
+
+if __name__ == "__main__":
+    worker(0, sys.argv[1])

@@ -1,0 +1,87 @@
+"""Whole runs of the query head without Ray: full supervision, a start from a finished run, the evaluate command, and PL-DC to the bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_data import tiny_experiment, write_tiny_data
+
+from depthbox.commands.evaluate import scored
+from depthbox.core.errors import UsageError
+from depthbox.experiment import Experiment
+from depthbox.train.context import RunContext
+from depthbox.train.launch import run
+from depthbox.train.loop import Interrupted
+
+QUERY = {
+    "model.head": "query",
+    "model.channels": 32,
+    "model.query.queries": 8,
+    "model.query.layers": 2,
+    "model.query.width": 32,
+    "data.processes": 0,
+}
+FEW = {"data.train.labelled": "split.txt", "method.query.points.number": 64, "method.burn_in": 0.3, "batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Image ids 1..6, of which two are labelled."""
+    folder = write_tiny_data(tmp_path_factory.mktemp("tiny"))
+    (folder / "split.txt").write_text("2\n5\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def experiment(data: Path, out: Path, method: str, **overrides: object) -> Experiment:
+    return tiny_experiment(data, out, method, **{**QUERY, **overrides})
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_full_supervision_can_be_evaluated_and_started_from(data, tmp_path):
+    result = run(experiment(data, tmp_path / "one", "full", **{"schedule.steps": 2}))
+    assert {"mask_ap", "box_ap"} <= set(result.scores)
+    again = scored(tmp_path / "one", {"inference.mask_nms_iou": "0.7", "device": "cpu"})
+    assert again["mask_ap"] is not None and again["images"] == 6
+    plain = scored(tmp_path / "one", {"device": "cpu"})
+    assert plain["mask_ap"] == pytest.approx(result.scores["mask_ap"])
+    fine = {"model.init": str(tmp_path / "one"), "schedule.steps": 1, "schedule.learning_rate": 0.0}
+    run(experiment(data, tmp_path / "two", "full", **fine))
+    assert same_weights(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("method", ["pl_dc", "guided_distillation"])
+def test_a_stopped_run_goes_on_to_the_same_bits(data, tmp_path, method, monkeypatch):
+    believing = {"method.class_threshold": 0.3}
+    believing |= {"method.mask_threshold": 0.3, "method.adapt_on": "all"} if method == "pl_dc" else {}
+    run(experiment(data, tmp_path / "whole", method, **FEW, **believing))
+    asked = iter([False, False, False, True] + [False] * 9)
+    monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
+    with pytest.raises(Interrupted):
+        run(experiment(data, tmp_path / "cut", method, **FEW, **believing))
+    run(experiment(data, tmp_path / "cut", method, **FEW, **believing))
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+    newest = max((tmp_path / "whole" / "checkpoints").iterdir())
+    assert json.loads((newest / "state.json").read_text())["evaluated"] == "teacher"
+    parts = {"teacher", "model", "optimizer"} | ({"thresholds", "category"} if method == "pl_dc" else set())
+    assert {file.stem for file in newest.glob("*.safetensors")} == parts
+
+
+def test_the_methods_head_and_labels_are_asked_for(data, tmp_path):
+    with pytest.raises(UsageError, match=r"set model\.head=query"):
+        run(tiny_experiment(data, tmp_path, "pl_dc", **FEW, **{"model.head": "dynamic"}))
+    with pytest.raises(UsageError, match=r"data\.labelled_share=0\.5 leaves 1 images"):
+        run(experiment(data, tmp_path, "pl_dc"))
