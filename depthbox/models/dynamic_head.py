@@ -64,7 +64,7 @@ def batched_mask_head(kind: str, features: Tensor, parameters: Tensor, places: T
 
 def _cut(parameters: Tensor, outputs: int) -> tuple[Tensor, ...]:
     """The weights "n o i" and biases "n o" of the three layers, from "n p"."""
-    n = len(parameters)
+    n = parameters.shape[0]  # len() would make a constant of it in a trace
     w1, w2, w3, b1, b2, b3 = parameters.split(
         (HIDDEN * (FEATURES + 2), HIDDEN * HIDDEN, HIDDEN * outputs, HIDDEN, HIDDEN, outputs), 1
     )
