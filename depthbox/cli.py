@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from depthbox.core.errors import InputError, UsageError
@@ -22,6 +22,9 @@ class Command:
     usage: str
     answers: bool = True
     plans: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    """--NAME VALUE besides the settings: name -> what the value is."""
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 DATA = """data.root=DIR data.train.images=DIR data.train.annotations=FILE
@@ -45,7 +48,8 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   data.train.labelled=FILE[:KEY] data.train.boxed=FILE[:KEY] data.unlabelled.images=DIR
   data.labelled_share=0.5 data.boxed_share=0.25 (of a step; the rest of it has no labels)
   model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
-  schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI""",
+  schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
+  register=NAME: the finished model becomes a version of NAME in MLflow's registry, ready for `mlflow models serve`""",
         plans=True,
     ),
     "ablate": Command(
@@ -70,6 +74,36 @@ the same command goes on where a sweep was stopped; a trial that has ended never
         usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]
 
 without data.* the run's own validation set is scored""",
+    ),
+    "predict": Command(
+        says="what a model sees in photos: COCO results and overlays",
+        usage="""  depthbox predict MODEL PHOTOS... --out DIR [--ray] path=value ...
+
+MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; PHOTOS are files, folders, patterns or s3://bucket/folder
+the same command goes on where it was killed; a photo that cannot be read is set aside and listed
+  score=0.3 mask_nms=IOU overlays={yes|no} batch_size=N device={auto|cpu|cuda} precision={auto|float32|bfloat16}
+  views.short_side=N views.max_side=N inference.nms_iou=IOU tracking.uri=URI ray.address=ADDRESS ray.actors=N ray.actor_cpus=N""",
+        options={"out": "DIR"},
+        flags={"ray": "as a Ray Data job"},
+    ),
+    "label": Command(
+        says="a mask for every box you have, and a page of the doubtful ones",
+        usage=f"""  depthbox label MODEL --boxes boxes.json --images DIR --out masks.json path=value ...
+
+MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; best one trained on these very boxes
+masks.json keeps ids, boxes and order; attributes.quality of a mask says how far to believe it; the same command goes on where it was killed
+  matching.box_cost=0.5 matching.depth_cost=0.2 review.below=0.7 review.most=200 device={{auto|cpu|cuda}} tracking.uri=URI
+  {DEPTH}""",
+        options={"boxes": "FILE", "images": "DIR", "out": "FILE"},
+    ),
+    "export": Command(
+        says="a model as ONNX, pt2 or safetensors, checked, with a card",
+        usage="""  depthbox export MODEL --format {onnx|pt2|safetensors} [--out FILE] path=value ...
+
+MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; the file is compared with the model before it is written,
+on the run's validation photos, or on those of images=DIR
+  licence=TEXT (for the card) inference.score_threshold=0.05 inference.before_nms=300 inference.top=100 tracking.uri=URI""",
+        options={"format": "FORMAT", "out": "FILE", "images": "DIR"},
     ),
     "depth": Command(
         says="depth run | evaluate | train: pseudo disparity by itself",
@@ -201,6 +235,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     if one.answers:
         parser.add_argument("--json", action="store_true", help="end stdout with one JSON object of the results")
+    for option, value in one.options.items():
+        parser.add_argument(f"--{option}", metavar=value, help=f"the same as {option}={value}")
+    for flag, means in one.flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=means)
     if one.plans:
         words = "print the resolved experiment and the resource plan, run nothing"
         parser.add_argument("--dry-run", action="store_true", help=words)

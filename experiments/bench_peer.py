@@ -116,7 +116,7 @@ def _peer(job: Job, seconds: float) -> tuple[dict[str, float], int]:
             config.model.weights,
             config.model.channels,
             frozen=config.model.frozen_stages,
-            mixed=mixed_precision(config, torch.device("cpu")),
+            mixed=mixed_precision(config.schedule.precision, torch.device("cpu")),
         ),
         len(job.classes) + 1,
         rpn_anchor_generator=anchors,

@@ -1,7 +1,5 @@
 """The command line as a user meets it: real training on six photos, real sqlite MLflow, and every way to be wrong."""
 
-import contextlib
-import io
 import json
 import os
 import pickle
@@ -13,15 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Answer, depthbox
 from PIL import Image
 from tiny_coco import write_json, write_tiny_coco
 
-from depthbox.cli import main
 from depthbox.recipes import RECIPES
 
 SECRET = "Tr0ub4dor-9"
@@ -31,35 +28,6 @@ SMALL = [
     *("data.views.short_side=64", "data.views.max_side=96", "batch_size=2", "schedule.steps=3", "schedule.log_every=1"),
     *("launcher=local", "device=cpu"),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.out.splitlines()[-1])
-
-    @property
-    def fault(self) -> str:
-        """The one line on stderr."""
-        (line,) = self.err.strip().splitlines()
-        assert line.startswith("depthbox: ")
-        assert not self.out
-        return line
-
-
-def depthbox(*words: object) -> Answer:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as error:
-            status = int(error.code or 0)
-    return Answer(status=status, out=out.getvalue(), err=err.getvalue())
 
 
 def paths(root: Path, **changed: str) -> list[str]:
@@ -106,7 +74,10 @@ def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
     assert time.monotonic() - started < 1.0
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "ablate", "evaluate", "depth", "data", "dashboard", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "train", "ablate", "evaluate", "predict", "label", "export", "depth", "data", "dashboard", "doctor"],
+)
 def test_every_command_has_help(command: str) -> None:
     answer = depthbox(command, "--help")
     assert answer.status == 0

@@ -2,11 +2,13 @@
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import flatten, parse_overrides, vary
-from depthbox.core.errors import UsageError
+from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment, name_of
 from depthbox.recipes import RECIPES, recipe
 from depthbox.tracking.words import redacted
@@ -17,14 +19,41 @@ __all__ = ["command", "resolved", "show_plan", "show_result"]
 def command(arguments: argparse.Namespace) -> int:
     if not arguments.words or "=" in arguments.words[0]:
         raise UsageError(f"which method? depthbox train {{{'|'.join(RECIPES)}}} path=value ...")
-    experiment = resolved(arguments.words[0], arguments.words[1:])
+    words, name = _registered_name(arguments.words)
+    experiment = resolved(words[0], words[1:])
+    if name and experiment.tracking.uri == "none":
+        raise UsageError(f"register={name}: a model is registered in a tracking store; give tracking.uri=URI")
     if arguments.dry_run:
         return show_plan(experiment, as_json=arguments.json)
     from depthbox.train.launch import run
 
     result = run(experiment, command=shlex.join(["depthbox", "train", *arguments.words]))
-    show_result(result, as_json=arguments.json)
+    registered = _register(name, result, experiment) if name else {}
+    show_result(result, as_json=arguments.json, more=registered)
     return 0
+
+
+def _registered_name(words: list[str]) -> tuple[list[str], str]:
+    """The words without `register=NAME`, and the name."""
+    names = [word.partition("=")[2] for word in words if word.startswith("register=")]
+    if len(names) > 1:
+        raise UsageError("'register' is given twice")
+    if names and (not names[0] or set("/:@'") & set(names[0])):
+        raise UsageError(f"register={names[0]}: takes a name without / : @ and '")
+    return [word for word in words if not word.startswith("register=")], names[0] if names else ""
+
+
+def _register(name: str, result, experiment: Experiment) -> dict[str, object]:
+    """The finished model as a version of `name` in the run's store."""
+    from depthbox.inference.served import servable
+    from depthbox.tracking import tracking_uri
+    from depthbox.tracking.models import register_model
+
+    if not result.run_id:
+        raise InputError("mlflow", "", f"the run was not tracked, so that {name} is not registered", "install mlflow")
+    uri = tracking_uri(experiment.tracking.uri, out=result.out)
+    version = register_model(name, servable(result.out / "model.safetensors"), uri=uri, run_id=result.run_id)
+    return {"registered": f"models:/{name}/{version.number}", "champion": version.champion}
 
 
 def resolved(method: str, words: list[str]) -> Experiment:
@@ -59,7 +88,7 @@ def _resources(experiment: Experiment) -> list[str]:
     return plan.lines()
 
 
-def show_result(result, *, as_json: bool) -> None:
+def show_result(result, *, as_json: bool, more: Mapping[str, object] = MappingProxyType({})) -> None:
     from depthbox.report.table import console_table
 
     shown = [name for name in ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "cityscapes_ap") if name in result.scores]
@@ -73,5 +102,8 @@ def show_result(result, *, as_json: bool) -> None:
     print(f"run folder {result.out}", file=stream)
     if result.open_command:
         print(f"MLflow     {result.open_command}", file=stream)
+    if more:
+        champion = ", the champion" if more["champion"] else ""
+        print(f"registered {more['registered']}{champion}", file=stream)
     if as_json:
-        end_with_json(result.as_json())
+        end_with_json({**result.as_json(), **more})

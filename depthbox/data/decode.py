@@ -15,7 +15,7 @@ from depthbox.data.rle import compressed, decompressed
 from depthbox.data.schema import ImageRecord
 
 __all__ = [
-    "MAX_PIXELS", "BadImage", "Decoded", "checked_segmentation", "decode_record", "edge_tolerance", "open_photo",
+    "MAX_PIXELS", "BadImage", "Decoded", "checked_segmentation", "decode_image", "decode_record", "edge_tolerance", "open_photo",
     "rasterise", "read_image", "shown",
 ]  # fmt: skip
 
@@ -78,6 +78,18 @@ def read_image(
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise BadImage(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    return decode_image(data, path, short_side=short_side, max_side=max_side, expect_hw=expect_hw)
+
+
+def decode_image(
+    data: bytes,
+    path: str | Path,
+    *,
+    short_side: int | None,
+    max_side: int | None,
+    expect_hw: tuple[int, int] | None = None,
+) -> Decoded:
+    """`read_image` of bytes that are in memory; `path` is what messages call them."""
     if not data:
         raise BadImage(path, "the file is empty (0 bytes)")
     try:

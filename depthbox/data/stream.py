@@ -22,7 +22,7 @@ from depthbox.data.shape import DepthSetup, StreamShape
 from depthbox.data.source import Rows, Source
 from depthbox.depth.actor import DepthActor
 
-__all__ = ["build_stream", "data_options"]
+__all__ = ["build_stream", "data_options", "map_blocks"]
 
 BLOCK_STEPS = 4
 ACTOR_TRIES = 2
@@ -45,9 +45,9 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
         ]
     )
     tasks: dict[str, Any] = {"num_cpus": shape.task_cpus, "max_retries": TASK_TRIES}
-    rows = _map(plan, functools.partial(_decode, ref), **tasks)
+    rows = map_blocks(plan, functools.partial(_decode, ref), **tasks)
     if depth is not None:
-        rows = _map(
+        rows = map_blocks(
             rows,
             _BackgroundDepthActor,
             num_cpus=shape.depth_actor_cpus,
@@ -65,7 +65,7 @@ def build_stream(source: Source, depth: DepthSetup | None, steps: range, shape: 
                 depth.maps_zero,
             ),
         )
-    packs = _map(rows, functools.partial(_pack, ref), **tasks)
+    packs = map_blocks(rows, functools.partial(_pack, ref), **tasks)
     # Ray Train's options say so too; whoever reads the stream without it needs the order as well.
     packs.context.execution_options.preserve_order = True
     return packs
@@ -79,7 +79,7 @@ def data_options() -> "ray.train.DataConfig":
     return ray.train.DataConfig(execution_options=options, enable_shard_locality=False)
 
 
-def _map(rows: "ray.data.Dataset", function: Any, **options: Any) -> "ray.data.Dataset":
+def map_blocks(rows: "ray.data.Dataset", function: Any, **options: Any) -> "ray.data.Dataset":
     """Whole blocks through `function`. Ray means to drop bounded retries in 2.64, without a successor: a photo that kills its worker must not be tried for ever."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from depthbox.data.decode import rasterise
 from depthbox.data.schema import Detections, ImageRecord
 
-__all__ = ["Row", "disparity_colours", "image_grid", "image_strip", "palette"]
+__all__ = ["Row", "disparity_colours", "image_grid", "image_strip", "overlay", "palette"]
 
 _GAP, _HEAD, _LINE = 6, 26, 20
 _PAPER, _INK, _UNKNOWN = (255, 255, 255), (32, 32, 36), (128, 128, 128)
@@ -93,6 +93,15 @@ def image_strip(
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, quality=80)
     return path
+
+
+def overlay(photo: np.ndarray, found: Detections, *, size_hw: tuple[int, int], by_class: bool) -> Image.Image:
+    """The photo "H W 3" with all that was `found` in it, in pixels of an image of `size_hw`."""
+    panel, kept = Image.fromarray(photo), _kept(found, 0.0)
+    colours = _colours(found, kept, by_class)
+    if found.masks is None or not _masks_are_readable():
+        return _with_boxes(panel, found.boxes_xyxy[kept], colours, size_hw)
+    return _with_masks(panel, [found.masks[i] for i in kept], colours, size_hw)
 
 
 def palette(index: int) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from depthbox.data.schema import CocoData, Detections
 from depthbox.evaluate.instance import to_rle
 
-__all__ = ["box_as_mask", "inscribed_ellipse", "mean_iou_of_boxes"]
+__all__ = ["box_as_mask", "box_outlines", "inscribed_ellipse", "mean_iou_of_boxes"]
 
 Shape = Literal["box", "ellipse"]
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -44,6 +44,11 @@ def mean_iou_of_boxes(data: CocoData, shape: Shape = "box") -> float:
             truths = [to_rle(record.segmentations[i], record.size_hw) for i in usable]
             ious.extend(mask.iou(drawn, truths, [0] * len(usable)).diagonal().tolist())
     return float(np.mean(ious)) if ious else float("nan")
+
+
+def box_outlines(boxes_xyxy: np.ndarray, size_hw: tuple[int, int]) -> list[dict[str, Any]]:
+    """The boxes "N 4" as compressed RLEs."""
+    return _rles(boxes_xyxy, size_hw, "box")
 
 
 def _with_shape(detections: Sequence[Detections], data: CocoData, shape: Shape) -> list[Detections]:

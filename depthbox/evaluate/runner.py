@@ -17,7 +17,7 @@ from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import ImagePredictions, paste, predict
 from depthbox.models.segmenter import Model
 
-__all__ = ["detect", "detect_image", "encode_masks", "evaluate"]
+__all__ = ["detect", "detect_image", "encode_masks", "evaluate", "in_photo", "network_input"]
 
 CHUNK = 16
 
@@ -57,20 +57,34 @@ def detect_image(model: Model, record: ImageRecord, image: Decoded | None, *, in
             labels=np.zeros(0, np.int64),
             masks=(),
         )
-    height, width = image.image.shape[:2]
-    device = next(model.parameters()).device
-    pixels = torch.from_numpy(image.image).to(device).permute(2, 0, 1)[None].float() / 255
-    padded = F.pad(pixels, (0, -width % 32, 0, -height % 32)).contiguous(memory_format=torch.channels_last)
-    valid = F.pad(torch.ones((1, height, width), dtype=torch.bool, device=device), (0, -width % 32, 0, -height % 32))
-    (found,) = predict(model, padded, config=inference, valid=valid)
-    scale = torch.tensor([record.size_hw[1] / width, record.size_hw[0] / height] * 2, device=device)
+    images, valid = network_input([image], next(model.parameters()).device)
+    (found,) = predict(model, images, config=inference, valid=valid)
+    return in_photo(found, image, image_id=record.image_id)
+
+
+def network_input(photos: Sequence[Decoded], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images "B 3 H W" in 0..1, padded right and below to the next multiples of 32, which must be the same for all of them; and bool "B H W", False there."""
+    padded, valid = [], []
+    for photo in photos:
+        height, width = photo.image.shape[:2]
+        pixels = torch.from_numpy(photo.image).to(device).permute(2, 0, 1).float() / 255
+        padded.append(F.pad(pixels, (0, -width % 32, 0, -height % 32)))
+        valid.append(F.pad(torch.ones_like(pixels[0], dtype=torch.bool), (0, -width % 32, 0, -height % 32)))
+    return torch.stack(padded).contiguous(memory_format=torch.channels_last), torch.stack(valid)
+
+
+def in_photo(found: ImagePredictions, photo: Decoded, *, image_id: int) -> Detections:
+    """What was found at the network's size, in the pixels of the photo as it is on disk."""
+    (height, width), (full_height, full_width) = photo.image.shape[:2], photo.size_hw
+    device = found.boxes_xyxy.device
+    scale = torch.tensor([full_width / width, full_height / height] * 2, device=device)
     boxes = found.boxes_xyxy.clamp(min=0).minimum(torch.tensor([width, height] * 2, device=device)) * scale
     return Detections(
-        image_id=record.image_id,
+        image_id=image_id,
         boxes_xyxy=boxes.cpu().numpy().astype(np.float32),
         scores=found.scores.cpu().numpy().astype(np.float32),
         labels=found.labels.cpu().numpy(),
-        masks=encode_masks(found, (height, width), record.size_hw),
+        masks=encode_masks(found, (height, width), photo.size_hw),
     )
 
 

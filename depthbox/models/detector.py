@@ -35,7 +35,7 @@ def locations(height: int, width: int, stride: int, *, device: torch.device | No
     """The (x, y) of every cell's middle, stride * index + stride // 2, row-major: "P 2"."""
     ys = torch.arange(height, device=device) * stride + stride // 2
     xs = torch.arange(width, device=device) * stride + stride // 2
-    return torch.stack((xs.repeat(height), ys.repeat_interleave(width)), 1).float()
+    return torch.stack((xs.expand(height, width), ys[:, None].expand(height, width)), -1).flatten(0, 1).float()
 
 
 class FcosHead(nn.Module):
@@ -60,7 +60,7 @@ class FcosHead(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> DenseOutputs:
         rows = [self._level(i, features) for i, features in enumerate(levels)]
         class_logits, boxes, quality, points, tower = zip(*rows, strict=True)
-        level = torch.cat([torch.full((len(p),), i, device=p.device) for i, p in enumerate(points)])
+        level = torch.cat([torch.full((p.shape[0],), i, device=p.device) for i, p in enumerate(points)])
         return DenseOutputs(
             class_logits=torch.cat(class_logits, 1),
             boxes_xyxy=torch.cat(boxes, 1),

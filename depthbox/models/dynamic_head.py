@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["HEADS", "SIZES_OF_INTEREST", "DynamicMasks", "mask_head"]
+__all__ = ["HEADS", "SIZES_OF_INTEREST", "DynamicMasks", "batched_mask_head", "mask_head"]
 
 FEATURES, HIDDEN = 16, 8
 SIZES_OF_INTEREST = (64.0, 128.0, 256.0, 512.0, 1024.0)
@@ -42,16 +42,42 @@ def mask_head(kind: str, features: Tensor, image_index: Tensor, parameters: Tens
     return DynamicMasks(logits=out[:, 1] * depth, depth=depth)
 
 
-def _layers(kind: str, features: Tensor, parameters: Tensor, relative: Tensor) -> Tensor:
-    """The three layers on one image: features "16 hw", parameters "n p", relative "n 2 hw" -> "n 1 hw" or, depth first, "n 2 hw"."""
-    n, outputs = len(parameters), 1 if kind == "condinst" else 2
+def batched_mask_head(kind: str, features: Tensor, parameters: Tensor, places: Tensor, pixels: Tensor) -> Tensor:
+    """The same logits where every image has T instances, without a loop: what can be traced for an export. "B T h w".
+
+    features "B 16 h w", parameters "B T p", places "B T 3" (x, y and size of interest of each instance), pixels "hw 2" (x, y). The relative coordinate
+    (x - pixel) / size is spread over bias and weights: -w / size acts on the pixel, which all instances share, and w x / size joins the bias.
+    """
+    (batch, count), outputs = parameters.shape[:2], 1 if kind == "condinst" else 2
+    w1, w2, w3, b1, b2, b3 = _cut(parameters.flatten(0, 1), outputs)
+    center, size = places[..., :2].reshape(-1, 1, 2), places[..., 2:].reshape(-1, 1, 1)
+    coordinates = w1[:, :, :2] / size
+    w1 = torch.cat((-coordinates, w1[:, :, 2:]), 2).reshape(batch, count * HIDDEN, FEATURES + 2)
+    b1 = (b1 + (coordinates * center).sum(-1)).reshape(batch, count * HIDDEN, 1)
+    maps = torch.cat((pixels.T.expand(batch, -1, -1), features.flatten(2)), 1)
+    hidden = (torch.bmm(w1, maps) + b1).relu().reshape(batch * count, HIDDEN, -1)
+    hidden = (torch.bmm(w2, hidden) + b2[:, :, None]).relu()
+    out = torch.bmm(w3, hidden) + b3[:, :, None]
+    logits = out[:, 0] if kind == "condinst" else out[:, 1] * out[:, 0].sigmoid()
+    return logits.reshape(batch, count, *features.shape[-2:])
+
+
+def _cut(parameters: Tensor, outputs: int) -> tuple[Tensor, ...]:
+    """The weights "n o i" and biases "n o" of the three layers, from "n p"."""
+    n = parameters.shape[0]  # len() would make a constant of it in a trace
     w1, w2, w3, b1, b2, b3 = parameters.split(
         (HIDDEN * (FEATURES + 2), HIDDEN * HIDDEN, HIDDEN * outputs, HIDDEN, HIDDEN, outputs), 1
     )
-    w1 = w1.view(n, HIDDEN, FEATURES + 2)
+    return w1.view(n, HIDDEN, FEATURES + 2), w2.view(n, HIDDEN, HIDDEN), w3.view(n, outputs, HIDDEN), b1, b2, b3
+
+
+def _layers(kind: str, features: Tensor, parameters: Tensor, relative: Tensor) -> Tensor:
+    """The three layers on one image: features "16 hw", parameters "n p", relative "n 2 hw" -> "n 1 hw" or, depth first, "n 2 hw"."""
+    n, outputs = len(parameters), 1 if kind == "condinst" else 2
+    w1, w2, w3, b1, b2, b3 = _cut(parameters, outputs)
     seen = torch.addmm(b1.reshape(-1, 1), w1[:, :, 2:].reshape(-1, FEATURES), features).view(
         n, HIDDEN, features.shape[1]
     )
     hidden = torch.baddbmm(seen, w1[:, :, :2], relative).relu_()
-    hidden = torch.baddbmm(b2[:, :, None], w2.view(n, HIDDEN, HIDDEN), hidden).relu_()
-    return torch.baddbmm(b3[:, :, None], w3.view(n, outputs, HIDDEN), hidden)
+    hidden = torch.baddbmm(b2[:, :, None], w2, hidden).relu_()
+    return torch.baddbmm(b3[:, :, None], w3, hidden)

@@ -67,10 +67,12 @@ def _patch_positions(tower: Sequence[Tensor]) -> list[Tensor]:
     positions, start = [], 0
     for features in tower:
         height, width = features.shape[-2:]
-        grid = torch.arange((height + 2) * (width + 2), device=features.device).view(height + 2, width + 2)
-        windows = grid.unfold(0, 3, 1).unfold(1, 3, 1).reshape(height * width, 9)
-        positions.append(windows + start)
-        start += grid.numel()
+        rows = torch.arange(height, device=features.device) * (width + 2)
+        corners = rows[:, None] + torch.arange(width, device=features.device)
+        steps = torch.arange(3, device=features.device)
+        patch = (steps[:, None] * (width + 2) + steps).flatten()
+        positions.append(corners.flatten()[:, None] + patch + start)
+        start += (height + 2) * (width + 2)
     return positions
 
 

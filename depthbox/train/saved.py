@@ -17,7 +17,7 @@ from depthbox.recipes import box_depth
 from depthbox.train.checkpoint import latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
 
-__all__ = ["SavedRun", "open_run_folder"]
+__all__ = ["SavedRun", "open_run_folder", "untrained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +34,15 @@ class SavedRun:
 
     def model(self, *, classes: int, experiment: Experiment) -> Model:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
-        device = choose_device(experiment)
-        model = _untrained(experiment.model, classes=classes)
+        device = choose_device(experiment.device)
+        model = untrained(experiment.model, classes=classes)
         try:
             model.load_state_dict(load_model(self.weights))
         except RuntimeError as error:
             fault = str(error).splitlines()[-1].strip()
             cause = f"does not fit {classes} classes and {experiment.model.backbone}: {fault}"
             raise InputError(self.weights, "", cause, "give the data set and the settings of that run") from None
-        model.mixed = mixed_precision(experiment, device)
+        model.mixed = mixed_precision(experiment.schedule.precision, device)
         return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
@@ -77,7 +77,7 @@ def _classes(weights: Path) -> tuple[str, ...]:
         raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
-def _untrained(config: ModelConfig, *, classes: int) -> Model:
+def untrained(config: ModelConfig, *, classes: int) -> Model:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
     if config.weights == "none":
         return build(config, classes=classes)

@@ -61,9 +61,9 @@ class TrainState:
 def make_state(job: Job) -> TrainState:
     """A fresh start, or the newest checkpoint of the run folder."""
     experiment = job.experiment
-    device = choose_device(experiment)
+    device = choose_device(experiment.device)
     model = initial_model(experiment, classes=len(job.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.mixed = mixed_precision(experiment, device)
+    model.mixed = mixed_precision(experiment.schedule.precision, device)
     method = build_method(
         experiment.method,
         model,
@@ -104,17 +104,17 @@ def initial_model(experiment: Experiment, *, classes: int) -> Model:
     return model
 
 
-def choose_device(experiment: Experiment) -> torch.device:
-    if experiment.device == "cpu" or (experiment.device == "auto" and not torch.cuda.is_available()):
+def choose_device(wanted: str) -> torch.device:
+    """Of auto, cpu or cuda."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("device=cuda", "", "torch sees no GPU here", "run `depthbox doctor`, or set device=cpu")
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def mixed_precision(experiment: Experiment, device: torch.device) -> bool:
+def mixed_precision(wanted: str, device: torch.device) -> bool:
     """bfloat16 where it is asked for, or (auto) where the processor computes in it."""
-    wanted = experiment.schedule.precision
     if wanted != "auto":
         return wanted == "bfloat16"
     return torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_computes_bfloat16()

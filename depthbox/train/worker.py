@@ -1,7 +1,9 @@
 """What every worker of a run does, under Ray Train or alone: train, evaluate once more, write the results down."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,12 +12,14 @@ from safetensors.torch import save_file
 
 from depthbox.core.config import flatten
 from depthbox.core.dist import rank
-from depthbox.data.schema import CocoData, Detections
+from depthbox.data.schema import Detections
 from depthbox.data.source import Packed
 from depthbox.evaluate.cityscapes import cityscapes_scores
 from depthbox.evaluate.instance import Scores
+from depthbox.evaluate.results import coco_results
 from depthbox.evaluate.runner import evaluate
-from depthbox.tracking import NullTracker, Tracker, open_tracker
+from depthbox.experiment import PLACES, name_of
+from depthbox.tracking import NullTracker, Tracker, open_tracker, redacted
 from depthbox.train.context import RunContext
 from depthbox.train.job import Job
 from depthbox.train.loop import train
@@ -23,7 +27,7 @@ from depthbox.train.mirror import RESULTS
 from depthbox.train.progress import Progress, Relay, say
 from depthbox.train.state import TrainState, make_state
 
-__all__ = ["coco_results", "run_worker"]
+__all__ = ["run_worker"]
 
 
 def run_worker(
@@ -55,21 +59,6 @@ def run_worker(
             tracker.release()
 
 
-def coco_results(detections: list[Detections], data: CocoData) -> list[dict]:
-    """Detections in COCO's results format: one object each, xywh boxes, category ids of the data set."""
-    rows = []
-    for one in detections:
-        for i, (x0, y0, x1, y1) in enumerate(one.boxes_xyxy.tolist()):
-            row = {
-                "image_id": one.image_id,
-                "category_id": data.category_ids[int(one.labels[i])],
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "score": float(one.scores[i]),
-            }
-            rows.append(row | ({"segmentation": one.masks[i]} if one.masks is not None else {}))
-    return rows
-
-
 def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     model = context.job_model(state)
     scores = Scores(values={}, note="no validation set was given")
@@ -89,10 +78,10 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()},
         job.out / "model.safetensors",
-        metadata=_metadata(job),
+        metadata=_metadata(job, scores),
     )
     if job.val is not None:
-        _write(job.out / "detections.json", coco_results(detections, job.val))
+        _write(job.out / "detections.json", coco_results(detections, job.val.category_ids))
     quarantined = [{"path": path, "reason": reason} for path, reason in counters.bad.values()]
     _write(
         job.out / "result.json",
@@ -101,13 +90,24 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     job.mirror.push(*RESULTS)
 
 
-def _metadata(job: Job) -> dict[str, str]:
-    """What `model.init` and prediction need to know about the weights."""
-    return {
-        "classes": json.dumps(job.classes),
-        "model": json.dumps(flatten(job.experiment.model)),
-        "views": json.dumps(flatten(job.experiment.data.views)),
+def _metadata(job: Job, scores: Scores) -> dict[str, str]:
+    """What prediction needs to know about the weights, and what a model card says of them: the file is enough by itself."""
+    experiment = job.experiment
+    how = {name: value for name, value in flatten(experiment).items() if not name.startswith(PLACES)}
+    said = {
+        "classes": job.classes,
+        "category_ids": job.source.data.category_ids,
+        "model": flatten(experiment.model),
+        "views": flatten(experiment.data.views),
+        "inference": flatten(experiment.inference),
+        "method": re.sub(r"(?<!^)(?=[A-Z])", "_", type(experiment.method).__name__.removesuffix("Config")).lower(),
+        "settings": {name: redacted(value) if isinstance(value, str) else value for name, value in how.items()},
+        "digest": name_of(experiment),
+        "data_digest": job.source.data.digest,
+        "data_images": len(job.source.data.records),
+        "scores": {name: value for name, value in scores.values.items() if math.isfinite(value)},
     }
+    return {name: json.dumps(value) for name, value in said.items()}
 
 
 def _write(path: Path, value: object) -> None:

@@ -1,0 +1,87 @@
+"""Whether an exported graph says what the eager model says: detections matched one by one, their masks compared at full size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import box_iou
+
+from depthbox.core.errors import InputError
+from depthbox.models.config import InferenceConfig
+from depthbox.models.predict import ImagePredictions, paste, predict
+from depthbox.models.segmenter import Segmenter
+
+__all__ = ["Agreement", "compared", "from_graph"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Over all objects of the eager model."""
+
+    objects: int
+    missing: int
+    """Objects without a counterpart, or counterparts without an object."""
+    mask_iou: float
+    """Mean."""
+    score_difference: float
+    """Largest."""
+
+    def in_words(self) -> str:
+        missing = f", {self.missing} without a counterpart" if self.missing else ""
+        return f"{self.objects} objects{missing}, mean mask IoU {self.mask_iou:.5f}, scores within {self.score_difference:.1e}"
+
+
+def compared(
+    run: Callable[[Tensor], Sequence[Tensor]], model: Segmenter, inference: InferenceConfig, images: Sequence[Tensor]
+) -> Agreement:
+    """Images "3 H W" of any sizes, alone and as batches of one size. Raises `InputError` where nothing is found in any: masks cannot be compared then."""
+    ious: list[float] = []
+    missing, difference = 0, 0.0
+    for batch in _batches(images):
+        wanted = predict(model, batch, config=inference)
+        with torch.no_grad():
+            found = from_graph(run(batch))
+        for one, other in zip(wanted, found, strict=True):
+            pairs = _pairs(one, other)
+            missing += abs(len(one.scores) - len(other.scores)) + len(one.scores) - len(pairs)
+            for i, j in pairs:
+                size_hw = (batch.shape[-2], batch.shape[-1])
+                a, b = (paste(m.masks[k : k + 1], size_hw)[0] > 0.5 for m, k in ((one, i), (other, j)))
+                union = float((a | b).sum())
+                ious.append(float((a & b).sum()) / union if union else 1.0)
+                difference = max(difference, abs(float(one.scores[i] - other.scores[j])))
+    if not ious and not missing:
+        cause = f"the model finds nothing in the {len(images)} photos it is to be checked on"
+        raise InputError("export", "", cause, "give photos of its classes: images=DIR")
+    mean = sum(ious) / max(len(ious), 1)
+    return Agreement(objects=len(ious), missing=missing, mask_iou=mean, score_difference=difference)
+
+
+def from_graph(outputs: Sequence[Tensor]) -> list[ImagePredictions]:
+    """The fixed places of a graph as detections: those with a score."""
+    return [
+        ImagePredictions(boxes_xyxy=boxes[kept], scores=scores[kept], labels=labels[kept], masks=masks[kept])
+        for boxes, scores, labels, masks in zip(*outputs, strict=True)
+        for kept in [scores > 0]
+    ]
+
+
+def _batches(images: Sequence[Tensor]) -> list[Tensor]:
+    """Every image alone, and those of each padded size once more together: a batch of one is where graphs are taken for constant."""
+    padded = [F.pad(image, (0, -image.shape[2] % 32, 0, -image.shape[1] % 32)) for image in images]
+    sizes: dict[torch.Size, list[Tensor]] = {}
+    for image in padded:
+        sizes.setdefault(image.shape, []).append(image)
+    together = [torch.stack(alike) for alike in sizes.values() if len(alike) > 1]
+    return [image[None] for image in padded] + together
+
+
+def _pairs(one: ImagePredictions, other: ImagePredictions) -> list[tuple[int, int]]:
+    """The counterpart of each object: of its class, with nearly its box."""
+    if not len(one.scores) or not len(other.scores):
+        return []
+    overlap = box_iou(one.boxes_xyxy, other.boxes_xyxy) * (one.labels[:, None] == other.labels)
+    best = overlap.max(1)
+    return [(i, int(best.indices[i])) for i in range(len(one.scores)) if best.values[i] > 0.99]

@@ -1,0 +1,174 @@
+"""For every given box the best mask, forced to agree with it.
+
+Locations inside the box are asked for their masks; the one whose box, class and mask fit best is taken (depth-aware matching, one location a box),
+cut to the box, and cut off at the probability at which it fills the box best.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import generalized_box_iou
+
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.data.decode import Decoded
+from depthbox.evaluate.runner import network_input
+from depthbox.inference.config import Matching
+from depthbox.inference.predictor import DynamicPredictor
+from depthbox.inference.quality import Quality, quality_of, tight_agreement
+from depthbox.models.detector import LEVEL_STRIDES
+from depthbox.models.segmenter import Features
+from depthbox.ops.masks import box_masks, ellipse_masks
+from depthbox.supervision.parts.matching import depth_agreement, depth_aware_scores, match_best, right_similarity
+
+__all__ = ["BoxMask", "Boxes", "masks_of_boxes"]
+
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7)
+"""Where a mask may be cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Boxes:
+    """What is known of one photo."""
+
+    boxes_xyxy: np.ndarray
+    """Float (N, 4) in pixels of the photo's file."""
+    labels: np.ndarray
+    """Int64 (N,): the model's class, -1 where it has none of that name."""
+    disparity: np.ndarray | None = None
+    """Float (h, w) in [0, 1], 1 nearest, NaN unknown, of the photo's aspect; None without depth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BoxMask:
+    mask: np.ndarray
+    """Bool, the part of the photo that `window` (rows, columns) names; outside it the mask is empty."""
+    window: tuple[slice, slice]
+    quality: Quality
+
+
+@torch.no_grad()
+def masks_of_boxes(predictor: DynamicPredictor, photo: Decoded, known: Boxes, matching: Matching) -> list[BoxMask]:
+    """One mask a box, in their order, never empty."""
+    if not len(known.boxes_xyxy):
+        return []
+    images, _ = network_input([photo], predictor.device)
+    size_hw = (images.shape[-2], images.shape[-1])
+    scale = np.array([photo.image.shape[1] / photo.size_hw[1], photo.image.shape[0] / photo.size_hw[0]] * 2)
+    boxes = torch.from_numpy(known.boxes_xyxy * scale).float().to(predictor.device)
+    features = predictor.model(images)
+    scores = _class_scores(features, torch.from_numpy(known.labels).to(predictor.device))
+    own = _candidates(features, boxes, scores, matching)
+    points, place = own.unique(return_inverse=True)
+    masks = predictor.model.masks(features, torch.zeros_like(points), points).logits.sigmoid()
+    areas = box_masks(boxes, size_hw, MASK_STRIDE)
+    similarity = _similarity(known.disparity, photo, size_hw, matching.theta, predictor.device)
+    depth = masks.new_zeros(len(boxes), len(masks))
+    if similarity is not None:
+        depth = depth_agreement(masks, areas, similarity, form="B")
+    total = _scores(features, boxes, points, scores, depth, matching)
+    allowed = torch.zeros_like(total, dtype=torch.bool).scatter(1, place, True)
+    best = _matched(total.masked_fill(~allowed, -9.0))
+    rows = torch.arange(len(boxes), device=best.device)
+    chosen = _fallback(masks[best], areas, boxes, size_hw)
+    return [
+        _cut(chosen[i], known.boxes_xyxy[i], photo, float(depth[rows[i], best[i]]) if similarity is not None else None)
+        for i in range(len(boxes))
+    ]
+
+
+def _class_scores(features: Features, labels: Tensor) -> Tensor:
+    """Detection score of each location for each box's class, "N P": sqrt(class * quality), the likeliest class for an unknown one."""
+    classes, quality = features.dense.class_logits[0].sigmoid(), features.dense.quality_logits[0].sigmoid()
+    every = (classes * quality[:, None]).sqrt()
+    return torch.where(labels[:, None] >= 0, every.T[labels.clamp(min=0)], every.amax(1)[None])
+
+
+def _candidates(features: Features, boxes: Tensor, scores: Tensor, matching: Matching) -> Tensor:
+    """For each box the locations that stand inside it and fit it best without their masks, "N c"; for a box that holds none, the nearest ones."""
+    points = features.dense.points_xy
+    inside = ((points[None] > boxes[:, None, :2]) & (points[None] < boxes[:, None, 2:])).all(-1)
+    fit = generalized_box_iou(boxes, features.dense.boxes_xyxy[0]) + scores
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    far = torch.cdist(centers, points) / LEVEL_STRIDES[-1]
+    return torch.where(inside, fit, -3 - far).topk(min(matching.candidates, len(points))).indices
+
+
+def _scores(
+    features: Features, boxes: Tensor, points: Tensor, scores: Tensor, depth: Tensor, matching: Matching
+) -> Tensor:
+    """S of every box with every candidate, "N M"."""
+    detected = features.dense.boxes_xyxy[0][points]
+    plain = depth_aware_scores(
+        boxes, detected, scores.new_zeros(len(points)), depth, box=matching.box_cost, depth=matching.depth_cost
+    )
+    return plain + (1 - matching.box_cost - matching.depth_cost) * scores[:, points]
+
+
+def _matched(total: Tensor) -> Tensor:
+    """The candidate of each box: no two boxes share one, unless there are too few."""
+    best = total.argmax(1)
+    rows, columns = match_best(total, above=-5.0)
+    best[rows] = columns
+    return best
+
+
+def _fallback(masks: Tensor, areas: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """A mask that is empty inside its box gives way to the inscribed ellipse, just above the lowest level and so of poor quality."""
+    empty = (masks * areas).flatten(1).amax(1) < LEVELS[0]
+    ellipse = ellipse_masks(boxes, size_hw, MASK_STRIDE) | areas & (areas.flatten(1).sum(1) < 4)[:, None, None]
+    return torch.where(empty[:, None, None], ellipse.to(masks.dtype) * (LEVELS[0] + 0.01), masks)
+
+
+def _similarity(
+    disparity: np.ndarray | None, photo: Decoded, size_hw: tuple[int, int], theta: float, device: torch.device
+) -> Tensor | None:
+    if disparity is None:
+        return None
+    height, width = photo.image.shape[:2]
+    values = torch.from_numpy(np.asarray(disparity, np.float32)).to(device)[None, None]
+    mode = {"mode": "bilinear", "align_corners": False} if torch.isfinite(values).all() else {"mode": "nearest-exact"}
+    content = F.interpolate(values, size=(height, width), **mode)
+    padded = F.pad(content, (0, size_hw[1] - width, 0, size_hw[0] - height), value=torch.nan)
+    valid = torch.zeros(1, *size_hw, dtype=torch.bool, device=device)
+    valid[:, :height, :width] = True
+    return right_similarity(padded, valid, theta=theta)[0]
+
+
+def _cut(mask: Tensor, box_xyxy: np.ndarray, photo: Decoded, depth: float | None) -> BoxMask:
+    """The mask inside its box at the photo's size, at the level at which it fills the box best (the one nearest to 0.5 where several do)."""
+    window = pixels_of(box_xyxy, photo.size_hw)
+    probability = _resampled(mask, window, photo)
+    found = [(tight_agreement(probability > level, window, box_xyxy), -abs(level - 0.5), level) for level in LEVELS]
+    agreement, _, level = max(found)
+    inside = probability > level
+    if not inside.any():
+        inside, agreement = probability >= probability.max(), 0.0
+    return BoxMask(mask=inside, window=window, quality=quality_of(probability, inside, agreement, depth))
+
+
+def pixels_of(box_xyxy: np.ndarray, size_hw: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns whose pixel centres lie in the box; of a box thinner than a pixel the one it lies on."""
+    x0, y0, x1, y1 = (float(v) for v in box_xyxy)
+    spans = []
+    for low, high, side in ((y0, y1, size_hw[0]), (x0, x1, size_hw[1])):
+        first, last = int(np.ceil(low - 0.5)), int(np.ceil(high - 0.5))
+        if last <= first:
+            first = min(int(low), side - 1)
+            last = first + 1
+        spans.append(slice(max(first, 0), min(last, side)))
+    return spans[0], spans[1]
+
+
+def _resampled(mask: Tensor, window: tuple[slice, slice], photo: Decoded) -> np.ndarray:
+    """The stride-4 map "h w" at the pixels of `window`: cell c is the network's pixel 4 c + 2, and pixel centres scale."""
+    axes = []
+    for span, cells, seen, full in zip(window, mask.shape, photo.image.shape[:2], photo.size_hw, strict=True):
+        pixels = torch.arange(span.start, span.stop, device=mask.device, dtype=torch.float32)
+        there = ((pixels + 0.5) * (seen / full) - 0.5 - MASK_STRIDE // 2) / MASK_STRIDE
+        axes.append(2 * there / max(cells - 1, 1) - 1)
+    ys, xs = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack((xs, ys), -1)[None]
+    return F.grid_sample(mask[None, None], grid, padding_mode="border", align_corners=True)[0, 0].cpu().numpy()

@@ -1,0 +1,120 @@
+"""A trained model, wherever it is kept: a run folder, a safetensors file, a run of MLflow, a registered version."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from depthbox.core.config import flatten, vary
+from depthbox.core.errors import InputError, UsageError
+from depthbox.data.config import ViewsConfig
+from depthbox.experiment import PLACES
+from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.tracking.models import fetched_model, is_stored
+from depthbox.train.checkpoint import load_model
+from depthbox.train.saved import open_run_folder
+
+__all__ = ["TrainedModel", "open_model"]
+
+CLASSIFIER = "detector.classify.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedModel:
+    """Weights and everything that is needed to use them. No file that could run code is ever read for it."""
+
+    name: str
+    """As the person named it."""
+    model: ModelConfig
+    views: ViewsConfig
+    inference: InferenceConfig
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    """Of the training annotations; 1..K where the weights do not say."""
+    state: Mapping[str, Tensor]
+    digest: str
+    """SHA-256 hex of the weights' file."""
+    said: Mapping[str, object]
+    """What the file says about its making: method, settings, data digest, scores. Empty for a checkpoint."""
+
+
+def open_model(place: str, uri: str = "") -> TrainedModel:
+    """The model at `place`: a run folder, a .safetensors file of a run, and from the store at `uri` a run id or models:/NAME@ALIAS.
+
+    Raises `InputError` for a place without a model and for weights that do not say what network they are of.
+    """
+    if is_stored(place) and not Path(place).exists():
+        with fetched_model(place, uri) as file:
+            return _from_file(file, name=place)
+    path = Path(place).expanduser()
+    if path.is_file():
+        return _from_file(path, name=place)
+    if (path / "model.safetensors").is_file() and not (path / "experiment.json").is_file():
+        return _from_file(path / "model.safetensors", name=place)
+    return _from_run(path, name=place)
+
+
+def _from_run(folder: Path, *, name: str) -> TrainedModel:
+    """What an older version did not write into the weights stands beside them."""
+    run = open_run_folder(folder)
+    experiment, result = run.experiment, folder / "result.json"
+    beside: dict[str, object] = {
+        "settings": {path: v for path, v in flatten(experiment).items() if not path.startswith((*PLACES, "method"))}
+    }
+    if result.is_file() and run.weights.parent == folder:
+        beside["scores"] = json.loads(result.read_text())["scores"]
+    said = beside | _metadata(run.weights)
+    return _trained(run.weights, name, said, experiment.model, experiment.data.views, experiment.inference)
+
+
+def _from_file(file: Path, *, name: str) -> TrainedModel:
+    if file.suffix != ".safetensors":
+        load_model(file)  # says why
+    said = _metadata(file)
+    try:
+        configs = [
+            vary(kind(), said.get(key) or {})  # type: ignore[call-overload]
+            for key, kind in (("model", ModelConfig), ("views", ViewsConfig), ("inference", InferenceConfig))
+        ]
+    except (UsageError, AttributeError, TypeError) as error:
+        raise InputError(file, "metadata", str(error), "it was written by another version; train anew") from None
+    if "model" not in said:
+        cause = "does not say which network its weights are of"
+        raise InputError(file, "metadata", cause, "give the model.safetensors of a finished run, or its folder")
+    return _trained(file, name, said, *configs)
+
+
+def _trained(
+    file: Path, name: str, said: dict, model: ModelConfig, views: ViewsConfig, inference: InferenceConfig
+) -> TrainedModel:
+    state = load_model(file)
+    if CLASSIFIER not in state:
+        raise InputError(file, "", f"has no {CLASSIFIER}: not a model of `depthbox train`", "give a run folder")
+    count = len(state[CLASSIFIER])
+    classes = tuple(said.get("classes") or (f"class {i + 1}" for i in range(count)))
+    ids = tuple(said.get("category_ids") or range(1, count + 1))
+    if not len(classes) == len(ids) == count:
+        raise InputError(file, "metadata", f"names {len(classes)} classes, the weights have {count}", "train anew")
+    return TrainedModel(
+        name=name,
+        model=model,
+        views=views,
+        inference=inference,
+        classes=classes,
+        category_ids=ids,
+        state=state,
+        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        said=said,
+    )
+
+
+def _metadata(file: Path) -> dict:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {key: json.loads(value) for key, value in (opened.metadata() or {}).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(file, "", f"cannot be read ({error})", "give a finished run of `depthbox train`") from None

@@ -1,0 +1,39 @@
+"""One small finished run for everything that uses a model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_data import tiny_experiment, write_tiny_data
+
+from depthbox.core.config import vary
+from depthbox.train.launch import run
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of sixty steps from masks; `run.json` holds its id in `store`."""
+    out = tmp_path_factory.mktemp("runs") / "masks"
+    settings = {"schedule.steps": 60, "schedule.learning_rate": 0.005, "schedule.checkpoint_every": 60, "batch_size": 4}
+    experiment = tiny_experiment(data, out, "full", **{"data.processes": 0, **settings})
+    run(vary(experiment, {"tracking.uri": store}))
+    return out
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

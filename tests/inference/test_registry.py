@@ -1,0 +1,142 @@
+"""`register=NAME`: a version that MLflow's own server answers with, and that `predict` finds by its alias."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from command_line import depthbox
+from local_cluster import free_port
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORDS = [
+    *("data.train.images=train", "data.train.annotations=boxes_train.json", "data.val.images=val", "data.val.annotations=masks_val.json"),
+    *("data.views.short_side=64", "data.views.max_side=96", "data.processes=0", "model.backbone=mobilenetv3_small_050", "model.weights=none"),
+    *("model.channels=16", "model.head_depth=1", "model.mask_width=16", "schedule.steps=2", "batch_size=2", "depth.source=none", "launcher=local"),
+    *("device=cpu", "schedule.precision=float32", "--json"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def registered(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder; its store is mlflow.db in it."""
+    out = tmp_path_factory.mktemp("registered") / "run"
+    answer = depthbox("train", "box_depth", f"data.root={data}", *WORDS, f"out={out}", "register=shapes")
+    assert answer.status == 0, answer.err
+    assert (answer.json["registered"], answer.json["champion"]) == ("models:/shapes/1", True)
+    return out
+
+
+def uri(run: Path) -> str:
+    return f"sqlite:///{run / 'mlflow.db'}"
+
+
+def test_the_same_command_again_makes_no_second_version_and_the_champion_stays(registered: Path, data: Path) -> None:
+    words = ["train", "box_depth", f"data.root={data}", *WORDS, "register=shapes"]
+    again = depthbox(*words, f"out={registered}")
+    assert again.json["registered"] == "models:/shapes/1"
+    other = depthbox(*words, f"out={registered.with_name('other')}", "seed=1", f"tracking.uri={uri(registered)}")
+    assert (other.json["registered"], other.json["champion"]) == ("models:/shapes/2", False)
+
+
+def test_nothing_in_a_version_is_a_pickle(registered: Path) -> None:
+    (servable,) = (registered / "mlartifacts").rglob("servable")
+    files = [path for path in servable.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"MLmodel", "model.safetensors", "served.py"}
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+    assert "depthbox.inference.served" in (servable / "MLmodel").read_text()
+
+
+def test_predict_finds_a_version_by_alias_and_by_number(registered: Path, data: Path, tmp_path: Path) -> None:
+    found = {}
+    for place in (str(registered), "models:/shapes@champion", "models:/shapes/1"):
+        out = tmp_path / str(len(found))
+        words = ["--out", out, "score=0.01", "overlays=no", "device=cpu", f"tracking.uri={uri(registered)}"]
+        answer = depthbox("predict", place, data / "val", *words)
+        assert answer.status == 0, answer.err
+        found[place] = (out / "detections.json").read_text()
+    assert len(set(found.values())) == 1 and len(found[str(registered)]) > 100
+    wrong = depthbox(
+        "predict", "models:/shapes@rival", data / "val", "--out", tmp_path / "no", f"tracking.uri={uri(registered)}"
+    )
+    assert wrong.status == 1 and "models:/shapes@rival: no such model in" in wrong.fault
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["register="], "takes a name"),
+        (["register=a/b"], "takes a name without"),
+        (["register=a", "register=b"], "given twice"),
+        (["register=a", "tracking.uri=none"], "a model is registered in a tracking store"),
+    ],
+)
+def test_bad_names_are_refused_before_anything_is_trained(
+    words: list[str], said: str, data: Path, tmp_path: Path
+) -> None:
+    answer = depthbox("train", "box_depth", f"data.root={data}", *WORDS, f"out={tmp_path / 'o'}", *words)
+    assert answer.status == 2 and said in answer.fault
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it(registered: Path, data: Path, tmp_path: Path) -> None:
+    """A real server, a real request: bytes of a photo in, COCO results out; a file that is no picture is refused in words."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/shapes@champion",
+        "--env-manager",
+        "local",
+        "-p",
+        str(port),
+    ]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": uri(registered), "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1",
+           "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}  # fmt: skip
+    env.pop("PYTHONPATH", None)
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
+    try:
+        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 150
+        while True:
+            try:
+                if requests.get(f"{address}/ping", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                assert server.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        pictures = [(data / "val" / f"{i:03d}.png").read_bytes() for i in range(2)]
+        rows = [[base64.b64encode(picture).decode()] for picture in pictures]
+        asked = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"score": 0.01}}
+        answer = requests.post(f"{address}/invocations", json=asked, timeout=120)
+        assert answer.ok, answer.text
+        predictions = answer.json()["predictions"]
+        assert {row["image_id"] for row in predictions} == {0, 1} and {row["category_id"] for row in predictions} <= {
+            3,
+            7,
+        }
+        assert all(row["segmentation"]["size"] == [64, 96] and row["score"] >= 0.01 for row in predictions)
+        bad = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(b"no picture").decode()]]}}
+        refused = requests.post(f"{address}/invocations", json=bad, timeout=60)
+        assert refused.status_code == 400 and "image 0: not an image of a known format" in refused.text
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    wanted = tmp_path / "wanted"
+    depthbox("predict", registered, data / "val", "--out", wanted, "score=0.01", "overlays=no", "device=cpu")
+    here = [row for row in json.loads((wanted / "detections.json").read_text()) if row["image_id"] <= 2]
+    assert len(here) == len(predictions)
+    with Image.open(data / "val" / "000.png") as photo:
+        assert photo.size == (96, 64)
