@@ -58,7 +58,9 @@ def open_run(request: RunRequest, *, params: Mapping[str, object], tags: Mapping
     wait_s = RESUME_WAIT_S if request.run_id else OPEN_WAIT_S
     wait_s = CHILD_WAIT_S if "mlflow.parentRunId" in tags else wait_s
     try:
-        run, new_tags = patiently(lambda: _run(client, uri, request), wait_s=wait_s)
+        # Part of the creation: a child that a kill leaves behind at once is a child all the same.
+        family = {name: value for name, value in tags.items() if name == "mlflow.parentRunId"}
+        run, new_tags = patiently(lambda: _run(client, uri, request, family), wait_s=wait_s)
         tracker = MlflowTracker(client, uri=uri, run=run, unsent=_folder(uri, request.out) / "mlflow-unsent.jsonl")
     except Exception as error:
         if isinstance(error, InputError):
@@ -207,8 +209,8 @@ class MlflowTracker:
             self.metrics(_system_readings(), step=int(time.time() - self._started_ms / 1000))
 
 
-def _run(client: "MlflowClient", uri: str, request: RunRequest) -> tuple["Run", dict[str, str]]:
-    """The run asked for and tags that tell where it comes from; a run that is gone from the store is begun anew."""
+def _run(client: "MlflowClient", uri: str, request: RunRequest, family: dict[str, str]) -> tuple["Run", dict[str, str]]:
+    """The run asked for (a new one with the tags `family`) and further tags that tell where it comes from; a run that is gone from the store is begun anew."""
     from mlflow.exceptions import MlflowException
 
     if request.run_id:
@@ -224,7 +226,7 @@ def _run(client: "MlflowClient", uri: str, request: RunRequest) -> tuple["Run", 
             log.warning("run %s is not in %s; a new one begins", request.run_id, redacted(uri))
     experiment_id = experiment_of(client, request)
     origin = {"continues_run": request.run_id} if request.run_id else {}
-    run = client.create_run(experiment_id, run_name=request.run_name)
+    run = client.create_run(experiment_id, run_name=request.run_name, tags=family)
     return run, {"mlflow.source.name": "depthbox", **origin}
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import signal
 import threading
 import time
 import uuid
@@ -52,6 +53,14 @@ def start_ray(address: str) -> None:
     """Connect to `address`, or to the cluster this process already uses, or start a small one on this machine."""
     if ray.is_initialized():
         return
+    stop = signal.getsignal(signal.SIGTERM)
+    _connect(address)
+    # Ray puts its own handlers on SIGTERM, its core one that aborts the process three seconds later.
+    if callable(stop) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+
+
+def _connect(address: str) -> None:
     environment = {"env_vars": WORKER_ENV}
     if address or os.environ.get("RAY_ADDRESS"):
         check_address(address or os.environ["RAY_ADDRESS"])

@@ -207,7 +207,9 @@ def test_f22_other_numbers_of_workers_go_on_with_the_same_batches(cluster, data:
 
 def test_f23_every_validation_image_is_scored_once_where_they_do_not_divide(cluster, tmp_path: Path) -> None:
     data = write_tiny_data(tmp_path / "five", images=5)
-    still = {"schedule.learning_rate": 0.0, "schedule.weight_decay": 0.0, "schedule.steps": 1}
+    # An untrained network is sure of nothing, and everything it says counts.
+    all_said = {"inference.score_threshold": 0.0, "inference.min_score": 0.0}
+    still = {"schedule.learning_rate": 0.0, "schedule.weight_decay": 0.0, "schedule.steps": 1, **all_said}
     scored = []
     for workers in (1, 2):
         out = tmp_path / f"by-{workers}"
