@@ -23,7 +23,7 @@ class BoxDepthWeights:
     box_prior: float = 1.0
     color_affinity: float = 1.0
     depth_affinity: float = 1.0
-    depth_relief: float = 0.0
+    depth_relief: float = added(0.0)
     instance_depth: float = 1.0
     pseudo_mask: float = 1.0
     mask_affinity: float = 0.0
