@@ -90,6 +90,8 @@ def test_an_image_does_not_see_its_neighbours():
 
 
 def test_a_width_that_heads_cannot_share_is_refused():
+    with pytest.raises(UsageError, match=r"model\.query\.\* are of model\.head=query"):
+        query_network(head="dynamic")
     with pytest.raises(UsageError, match=r"model\.channels=40: takes a multiple of 8 and of 4 x model\.query\.heads=4"):
         query_network(channels=40)
 
