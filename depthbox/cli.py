@@ -47,7 +47,7 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   {DEPTH}
   data.train.labelled=FILE[:KEY] data.train.boxed=FILE[:KEY] data.unlabelled.images=DIR
   data.labelled_share=0.5 data.boxed_share=0.25 (of a step; the rest of it has no labels)
-  model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
+  model.head={{dynamic|query}} model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
   register=NAME: the finished model becomes a version of NAME in MLflow's registry, ready for `mlflow models serve`""",
         plans=True,

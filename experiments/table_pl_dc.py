@@ -10,7 +10,7 @@ step as the others do. Take the better of its last and its best evaluation (`val
 """
 
 from depthbox.core.config import vary
-from depthbox.recipes import pl_dc
+from depthbox.recipes import guided_distillation, pl_dc
 from depthbox.report.ablation import Ablation
 
 WORKING_POINT = {
@@ -57,15 +57,7 @@ TABLE = Ablation(
         "+ category correction": {"method.uncertainty": False},
         "adaptive thresholds": {"method.adapt_on": "all"},
         "+ depth quality": DEPTH,
-        "guided distillation": {
-            "method.kept_by": "class",
-            "method.class_threshold": 0.7,
-            "method.category": "off",
-            "method.uncertainty": False,
-            "method.weights.pseudo_class": 4.0,
-            "method.weights.pseudo_mask_bce": 10.0,
-            "method.weights.pseudo_mask_dice": 10.0,
-        },
+        "guided distillation": {"method": guided_distillation().method},
     },
 )
 """The row "PL-DC" is "+ pixel uncertainty" of the ladder: everything above it, and uncertainty."""

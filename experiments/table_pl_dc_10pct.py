@@ -7,25 +7,23 @@ from depthbox.core.config import vary
 from depthbox.recipes import pl_dc
 from depthbox.report.ablation import Ablation
 
+WORKING_POINT = {
+    "data.train.images": "train",
+    "data.train.annotations": "annotations/instances_train.json",
+    "data.train.labelled": "annotations/semi_splits.json:labelled_10pct",
+    "data.val.images": "val",
+    "data.val.annotations": "annotations/instances_val.json",
+    "data.views.short_side": 192,
+    "data.views.max_side": 256,
+    "model.query.queries": 40,
+    "model.weights": "builtin",
+    "schedule.steps": 500,
+    "schedule.evaluate_every": 125,
+    "launcher": "local",
+}
+
 TABLE = Ablation(
-    base=vary(
-        pl_dc(),
-        {
-            "data.train.images": "train",
-            "data.train.annotations": "annotations/instances_train.json",
-            "data.train.labelled": "annotations/semi_splits.json:labelled_10pct",
-            "data.val.images": "val",
-            "data.val.annotations": "annotations/instances_val.json",
-            "data.views.short_side": 192,
-            "data.views.max_side": 256,
-            "data.views.scale": (0.8, 1.2),
-            "model.query.queries": 40,
-            "model.weights": "builtin",
-            "schedule.steps": 500,
-            "schedule.evaluate_every": 125,
-            "launcher": "local",
-        },
-    ),
+    base=vary(pl_dc(), WORKING_POINT),
     seeds=(0,),
     rows={"supervised only": {"method.burn_in": 1.0, "data.labelled_share": 1.0}, "PL-DC": {}},
 )

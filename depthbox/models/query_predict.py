@@ -9,8 +9,11 @@ from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predictions import ImagePredictions
 from depthbox.models.query_head import QueryOutputs
+from depthbox.ops.masks import aligned_bilinear
 
 __all__ = ["QueryPairs", "best_pairs", "boxes_of", "mask_iou", "mask_quality", "query_predictions"]
+
+CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +68,28 @@ def _one(pairs: QueryPairs, size_hw: tuple[int, int], config: InferenceConfig) -
     if config.mask_nms_iou < 1:
         alone = _without_doubles(logits > 0, labels, config.mask_nms_iou)
         logits, scores, labels = logits[alone], scores[alone], labels[alone]
-    return ImagePredictions(
-        boxes_xyxy=boxes_of(logits > 0, size_hw), scores=scores, labels=labels, masks=logits.sigmoid()
-    )
+    masks = logits.sigmoid()
+    return ImagePredictions(boxes_xyxy=_pixel_boxes(masks, size_hw), scores=scores, labels=labels, masks=masks)
 
 
-def boxes_of(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """The tight boxes, in pixels, of bool masks "N h w" at stride 4; 0 0 0 0 where a mask has no cell."""
+def _pixel_boxes(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """The boxes of masks "N h w" as they are pasted into the photo, some at a time: cells of four pixels would cost small objects their box."""
+    parts = [
+        boxes_of(aligned_bilinear(some[:, None], MASK_STRIDE)[:, 0] > 0.5, size_hw, stride=1)
+        for some in masks.split(CHUNK)
+    ]
+    return torch.cat(parts) if parts else masks.new_zeros(0, 4)
+
+
+def boxes_of(masks: Tensor, size_hw: tuple[int, int], *, stride: int = MASK_STRIDE) -> Tensor:
+    """The tight boxes, in pixels, of bool masks "N h w"; 0 0 0 0 where a mask has no cell."""
     sides = []
     for axis, length in ((2, size_hw[0]), (1, size_hw[1])):
         held = masks.any(axis)
         first = held.int().argmax(1)
         last = held.shape[1] - held.flip(1).int().argmax(1)
         there = held.any(1)
-        sides.append((first * there * MASK_STRIDE, (last * there * MASK_STRIDE).clamp(max=length)))
+        sides.append((first * there * stride, (last * there * stride).clamp(max=length)))
     (y0, y1), (x0, x1) = sides
     return torch.stack((x0, y0, x1, y1), 1).float()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from depthbox.core.errors import UsageError
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.backbone import Backbone, FeaturePyramid, build_backbone
-from depthbox.models.config import ModelConfig
+from depthbox.models.config import ModelConfig, QueryConfig
 from depthbox.models.detector import DenseOutputs, FcosHead, locations
 from depthbox.models.dynamic_head import HEADS, SIZES_OF_INTEREST, DynamicMasks, mask_head
 from depthbox.models.mask_branch import Controller, MaskBranch
@@ -94,6 +94,8 @@ def build(config: ModelConfig, *, classes: int) -> Model:
         width = getattr(config, name)
         if width < 8 or width % 8:
             raise UsageError(f"model.{name}={width}: takes a multiple of 8, for group norm")
+    if config.head == "dynamic" and config.query != QueryConfig():
+        raise UsageError("model.query.* are of model.head=query")
     backbone = build_backbone(config.backbone, weights=config.weights)
     if config.weights != "none":
         backbone.freeze(config.frozen_stages)

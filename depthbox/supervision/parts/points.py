@@ -47,8 +47,10 @@ class DrawnPoints:
         return points.unflatten(0, logits.shape[:2])
 
     def _uniform(self, image: int, name: str, shape: tuple[int, ...]) -> Tensor:
-        drawn = torch.rand(*shape, 2, generator=torch_generator(name, *self.names[image]))
-        return drawn.to(self.extent.device) * self.extent[image]
+        device = self.extent.device
+        # A million points a photo: a GPU draws its own.
+        stream = torch.Generator(device).manual_seed(torch_generator(name, *self.names[image]).initial_seed())
+        return torch.rand(*shape, 2, generator=stream, device=device) * self.extent[image]
 
 
 def at_points(maps: Tensor, points: Tensor, *, outside: str = "zeros") -> Tensor:

@@ -91,15 +91,20 @@ def _mask_sums(
 ) -> tuple[Tensor, Tensor]:
     """BCE and dice of an image's pairs at their points, summed over pairs and layers."""
     logits = outputs.chosen(image, pairs.queries).float()
-    where, owners = points.loss(image, logits.detach()).flatten(0, 1), pairs.targets.flatten()
-    said, wanted = at_points(logits.flatten(0, 1), where), at_points(targets.masks[owners], where)
-    weights = said.new_ones(len(said)) if targets.weights is None else targets.weights[owners]
+    where, owners = points.loss(image, logits.detach()), pairs.targets
+    said, wanted = at_points(logits.flatten(0, 1), where.flatten(0, 1)), _of_targets(targets.masks, owners, where)
+    weights = said.new_ones(len(said)) if targets.weights is None else targets.weights[owners.flatten()]
     pixels = F.binary_cross_entropy_with_logits(said, wanted, reduction="none")
     if targets.pixel_weights is not None:
-        pixels = pixels * at_points(targets.pixel_weights[owners], where, outside="border")
+        pixels = pixels * _of_targets(targets.pixel_weights, owners, where, outside="border")
     p = said.sigmoid()
     dice = 1 - (2 * (p * wanted).sum(1) + 1) / (p.sum(1) + wanted.sum(1) + 1)
     return (weights * pixels.mean(1)).sum(), (weights * dice).sum()
+
+
+def _of_targets(maps: Tensor, owners: Tensor, points: Tensor, *, outside: str = "zeros") -> Tensor:
+    """The targets' maps "N h w" at the points "L n P 2" of those in `owners` "L n", layer by layer (at full size, all at once would be large): "Ln P"."""
+    return torch.cat([at_points(maps[of], where, outside=outside) for of, where in zip(owners, points, strict=True)])
 
 
 def _class_sums(
