@@ -102,7 +102,7 @@ def _onnx(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[s
     with _quiet():
         program = torch.onnx.export(
             Traceable(model, inference),
-            (_example(),),
+            (_example(128, 160),),
             dynamo=True,
             dynamic_shapes=_dynamic(LEAST_SIDE["onnx"]),
             input_names=["images"],
@@ -121,7 +121,7 @@ def _pt2(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[st
     """What is compared is the program in memory: reading a .pt2 back may run code, and is left to its user."""
     with _quiet(), torch.no_grad():
         program = torch.export.export(
-            Traceable(model, inference), (_example(),), dynamic_shapes=_dynamic(LEAST_SIDE["pt2"])
+            Traceable(model, inference), (_example(256, 352),), dynamic_shapes=_dynamic(LEAST_SIDE["pt2"])
         )
         torch.export.save(program, file, extra_files={"depthbox.json": json.dumps(said)})
     return program.module()
@@ -144,9 +144,9 @@ FORMATS: dict[str, Callable[[Segmenter, InferenceConfig, Path, dict[str, str]], 
 }
 
 
-def _example() -> Tensor:
+def _example(height: int, width: int) -> Tensor:
     """Two of a size that no other dimension has, so that nothing is taken for constant."""
-    return torch.rand(2, 3, 256, 352, generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def _at_least(image: Tensor, side: int) -> Tensor:
