@@ -42,6 +42,8 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported: Path, trained: Path) -> None:
     opened = open_model(str(trained))
     inference = exported_inference(InferenceConfig(score_threshold=0.01))
@@ -54,6 +56,8 @@ def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported:
     assert found.mask_iou >= 0.999 and found.score_difference < 1e-3, found.in_words()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_file_and_its_card_say_what_it_is(exported: Path, trained: Path) -> None:
     said = {one.key: one.value for one in onnx.load(exported).metadata_props}
     assert json.loads(said["classes"]) == ["ellipse", "box"] and json.loads(said["category_ids"]) == [3, 7]
