@@ -92,7 +92,7 @@ the same command goes on where it was killed; a photo that cannot be read is set
 
 MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; best one trained on these very boxes
 masks.json keeps ids, boxes and order; attributes.quality of a mask says how far to believe it; the same command goes on where it was killed
-  matching.box_cost=0.5 matching.depth_cost=0.2 review.below=0.7 review.most=200 device={{auto|cpu|cuda}} tracking.uri=URI
+  matching.box_cost=0.5 matching.depth_cost=0.2 review.below=0.8 review.most=200 device={{auto|cpu|cuda}} tracking.uri=URI
   {DEPTH}""",
         options={"boxes": "FILE", "images": "DIR", "out": "FILE"},
     ),

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from depthbox.inference.export import Exported
+from depthbox.inference.export import LEAST_SIDE, Exported
 from depthbox.inference.opened import TrainedModel
 from depthbox.models.config import InferenceConfig
 
@@ -40,6 +40,7 @@ def write_card(
         views=trained.views,
         inference=inference,
         licence=licence or NOT_SAID,
+        least_side=LEAST_SIDE.get(kind),
         start=_start(trained),
         settings=settings,
         experiment=said.get("digest", ""),

@@ -22,7 +22,7 @@ class Matching:
 class Review:
     """Masks of a quality below `below` are listed, at most `most` of them."""
 
-    below: float = 0.7
+    below: float = 0.8
     most: int = 200
 
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from depthbox.core.config import flatten
 from depthbox.core.errors import InputError
@@ -23,12 +24,15 @@ from depthbox.models.config import InferenceConfig
 from depthbox.models.segmenter import Segmenter
 from depthbox.models.traceable import OUTPUTS, Traceable
 
-__all__ = ["FORMATS", "Exported", "Runner", "exported_inference", "onnx_runner", "write_export"]
+__all__ = ["FORMATS", "LEAST_SIDE", "Exported", "Runner", "exported_inference", "onnx_runner", "write_export"]
 
 OPSET = 18
 LEAST_IOU = 0.999
 CANDIDATES = 300
 """Before suppression: a graph compares all with all, and a thousand would take longer than the network."""
+
+LEAST_SIDE = {"onnx": 64, "pt2": 160}
+"""Of an image in pixels. A program of torch.export takes an axis for more than one cell, or for one, once and for all: at 160 every level has two."""
 
 Runner = Callable[[Tensor], Sequence[Tensor]]
 """Images "B 3 H W" -> boxes, scores, labels, masks as `Traceable` has them."""
@@ -62,6 +66,7 @@ def write_export(
             _safetensors(trained, part)
         else:
             # First in torch alone: photos in which nothing is found must not cost the minute that an exporter takes.
+            images = [_at_least(image, LEAST_SIDE[kind]) for image in images]
             compared(Traceable(model, inference), model, inference, images)
             runner = FORMATS[kind](model, inference, part, _said(trained, inference))
             agreement = compared(runner, model, inference, images)
@@ -97,9 +102,9 @@ def _onnx(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[s
     with _quiet():
         program = torch.onnx.export(
             Traceable(model, inference),
-            (_example(),),
+            (_example(128, 160),),
             dynamo=True,
-            dynamic_shapes=_dynamic(),
+            dynamic_shapes=_dynamic(LEAST_SIDE["onnx"]),
             input_names=["images"],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
@@ -115,7 +120,9 @@ def _onnx(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[s
 def _pt2(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
     """What is compared is the program in memory: reading a .pt2 back may run code, and is left to its user."""
     with _quiet(), torch.no_grad():
-        program = torch.export.export(Traceable(model, inference), (_example(),), dynamic_shapes=_dynamic())
+        program = torch.export.export(
+            Traceable(model, inference), (_example(256, 352),), dynamic_shapes=_dynamic(LEAST_SIDE["pt2"])
+        )
         torch.export.save(program, file, extra_files={"depthbox.json": json.dumps(said)})
     return program.module()
 
@@ -137,13 +144,17 @@ FORMATS: dict[str, Callable[[Segmenter, InferenceConfig, Path, dict[str, str]], 
 }
 
 
-def _example() -> Tensor:
+def _example(height: int, width: int) -> Tensor:
     """Two of a size that no other dimension has, so that nothing is taken for constant."""
-    return torch.rand(2, 3, 128, 160, generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def _dynamic() -> dict:
-    height, width = torch.export.Dim("h32", min=2, max=128), torch.export.Dim("w32", min=2, max=128)
+def _at_least(image: Tensor, side: int) -> Tensor:
+    return F.pad(image, (0, max(0, side - image.shape[2]), 0, max(0, side - image.shape[1])))
+
+
+def _dynamic(least_side: int) -> dict:
+    height, width = (torch.export.Dim(name, min=least_side // 32, max=128) for name in ("h32", "w32"))
     return {"images": {0: torch.export.Dim("batch", min=1, max=256), 2: 32 * height, 3: 32 * width}}
 
 

@@ -1,7 +1,7 @@
 """For every given box the best mask, forced to agree with it.
 
 Locations inside the box are asked for their masks; the one whose box, class and mask fit best is taken (depth-aware matching, one location a box),
-cut to the box, and cut off at the probability at which it fills the box best.
+cut to the box, and cut off at another probability than 0.5 where it fills the box clearly better so.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ __all__ = ["BoxMask", "Boxes", "masks_of_boxes"]
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7)
 """Where a mask may be cut off."""
+TOLERANCE = 0.1
+"""So much of the box's IoU another level than 0.5 must gain: cut to fill the box at any price, masks become too fat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,11 +140,13 @@ def _similarity(
 
 
 def _cut(mask: Tensor, box_xyxy: np.ndarray, photo: Decoded, depth: float | None) -> BoxMask:
-    """The mask inside its box at the photo's size, at the level at which it fills the box best (the one nearest to 0.5 where several do)."""
+    """The mask inside its box at the photo's size, at the level nearest to 0.5 at which it fills the box about as well as at any."""
     window = pixels_of(box_xyxy, photo.size_hw)
     probability = _resampled(mask, window, photo)
-    found = [(tight_agreement(probability > level, window, box_xyxy), -abs(level - 0.5), level) for level in LEVELS]
-    agreement, _, level = max(found)
+    found = {level: tight_agreement(probability > level, window, box_xyxy) for level in LEVELS}
+    least = max(found.values()) - TOLERANCE
+    level = min((level for level in LEVELS if found[level] >= least), key=lambda level: abs(level - 0.5))
+    agreement = found[level]
     inside = probability > level
     if not inside.any():
         inside, agreement = probability >= probability.max(), 0.0

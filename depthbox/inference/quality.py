@@ -10,7 +10,10 @@ __all__ = ["Quality", "quality_of", "tight_agreement"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """Four figures in 0..1; the first is what masks are ranked by."""
+    """Four figures in 0..1; the first is what masks are ranked by: the mask's times the root of the box's.
+
+    Depth is told beside it: with the built-in disparity, on photos, it says nothing of a mask's IoU with the truth (experiments/LOG.md).
+    """
 
     quality: float
     mask: float
@@ -29,12 +32,10 @@ class Quality:
 
 
 def quality_of(probability: np.ndarray, inside: np.ndarray, agreement: float, depth: float | None) -> Quality:
-    """The geometric mean of the parts that there are."""
+    """`inside` is the mask, cut from the `probability` of its window."""
     sure = float(probability[inside].mean())
     mask = math.sqrt(sure * _stability(probability))
-    parts = [mask, agreement, *([] if depth is None else [depth])]
-    mean = math.prod(max(part, 0.0) for part in parts) ** (1 / len(parts))
-    return Quality(quality=mean, mask=mask, box=agreement, depth=depth)
+    return Quality(quality=mask * math.sqrt(agreement), mask=mask, box=agreement, depth=depth)
 
 
 def _stability(probability: np.ndarray, *, low: float = 0.3, high: float = 0.7) -> float:

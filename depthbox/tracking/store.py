@@ -40,6 +40,7 @@ QUIET_ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what goes wrong is said once, by depthbox, without credentials
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the outbox retries; a call itself never hangs
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 

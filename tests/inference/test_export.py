@@ -42,6 +42,8 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported: Path, trained: Path) -> None:
     opened = open_model(str(trained))
     inference = exported_inference(InferenceConfig(score_threshold=0.01))
@@ -54,6 +56,8 @@ def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported:
     assert found.mask_iou >= 0.999 and found.score_difference < 1e-3, found.in_words()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_file_and_its_card_say_what_it_is(exported: Path, trained: Path) -> None:
     said = {one.key: one.value for one in onnx.load(exported).metadata_props}
     assert json.loads(said["classes"]) == ["ellipse", "box"] and json.loads(said["category_ids"]) == [3, 7]
@@ -116,6 +120,8 @@ def test_suppression_by_rounds_is_suppression_one_by_one(seed: int, count: int, 
     assert kept.tolist() == sorted(batched_nms(boxes, scores, labels, iou).tolist())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_pt2_is_the_same_program(trained: Path, tmp_path: Path) -> None:
     words = [
         "export",
@@ -131,7 +137,10 @@ def test_pt2_is_the_same_program(trained: Path, tmp_path: Path) -> None:
     assert answer.status == 0, answer.err
     assert answer.json["mask_iou"] >= 0.999
     program = torch.export.load(tmp_path / "m.pt2").module()  # our own file, made a line above
-    images = [torch.rand(3, *size, generator=torch.Generator().manual_seed(2)) for size in ((96, 128), (96, 128))]
+    images = [
+        torch.rand(3, *size, generator=torch.Generator().manual_seed(2))
+        for size in ((160, 192), (160, 192), (224, 160))
+    ]
     found = compared(
         program, network_of(open_model(str(trained))), exported_inference(InferenceConfig(score_threshold=0.01)), images
     )

@@ -13,7 +13,7 @@ from tiny_data import tiny_experiment, write_tiny_data
 from depthbox.train.launch import run
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")
