@@ -14,9 +14,9 @@ __all__ = ["golden_values"]
 torch.set_num_threads(1)
 
 
-def golden_values(shared: Path, name: str) -> Mapping[str, Tensor]:
-    """The arrays of `golden/box_depth/NAME.npz` as tensors; skips the test where they are absent."""
-    path = shared / "golden" / "box_depth" / f"{name}.npz"
+def golden_values(shared: Path, name: str, *, folder: str = "box_depth") -> Mapping[str, Tensor]:
+    """The arrays of `golden/FOLDER/NAME.npz` as tensors; skips the test where they are absent."""
+    path = shared / "golden" / folder / f"{name}.npz"
     if not path.is_file():
         pytest.skip(f"{path.name} is absent")
     with np.load(path) as arrays:
