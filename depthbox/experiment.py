@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from depthbox.core.config import digest
-from depthbox.data.config import ViewsConfig
+from depthbox.data.config import VideoViewsConfig, ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
-from depthbox.models.config import InferenceConfig, ModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig
+from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, FullConfig, SdeConfig
 
 __all__ = [
     "PLACES",
@@ -19,6 +19,8 @@ __all__ = [
     "ScheduleConfig",
     "SplitConfig",
     "TrackingConfig",
+    "VideoDataConfig",
+    "VideoSplitConfig",
     "name_of",
 ]
 
@@ -57,6 +59,34 @@ class DataConfig:
     train: SplitConfig = SplitConfig()
     val: SplitConfig = SplitConfig()
     views: ViewsConfig = ViewsConfig()
+    quarantine_share: float = 0.05
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSplitConfig:
+    """Folders of frames below `data.root`, or patterns of them."""
+
+    sequences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDataConfig:
+    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it: more for a slow camera.
+
+    `frames` and `depths` are patterns of file names, where a folder holds more than one kind of picture, or depth maps under names of their own;
+    `depth_zero` is what a 0 in them means. Depth is measured against, never learnt from.
+    """
+
+    root: str = ""
+    train: VideoSplitConfig = VideoSplitConfig()
+    val: VideoSplitConfig = VideoSplitConfig()
+    gap: int = 1
+    frames: str = ""
+    depths: str = ""
+    depth_kind: Literal["depth_mm", "depth_m"] = "depth_mm"
+    depth_zero: Literal["far", "missing", "auto"] = "auto"
+    views: VideoViewsConfig = VideoViewsConfig()
     quarantine_share: float = 0.05
     processes: int = 1
 
@@ -130,10 +160,10 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig
-    data: DataConfig = DataConfig()
+    method: BoxDepthConfig | FullConfig | SdeConfig
+    data: DataConfig | VideoDataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig | SdeModelConfig = ModelConfig()
     inference: InferenceConfig = InferenceConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     seed: int = 0

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from depthbox.core.errors import UsageError
-from depthbox.experiment import DepthConfig, Experiment
-from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig
+from depthbox.experiment import DepthConfig, Experiment, ScheduleConfig, VideoDataConfig
+from depthbox.models.config import SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig, SdeConfig
 
-__all__ = ["RECIPES", "box_depth", "full", "recipe"]
+__all__ = ["RECIPES", "box_depth", "full", "recipe", "sde"]
 
 
 def box_depth() -> Experiment:
@@ -25,8 +26,19 @@ def full() -> Experiment:
     return Experiment(method=FullConfig(), depth=DepthConfig(source="none"))
 
 
+def sde() -> Experiment:
+    """Depth from one's own video (arXiv 1806.01260, 2108.12545), at a working point for two cores: small encoders that start from the built-in network's."""
+    return Experiment(
+        method=SdeConfig(),
+        data=VideoDataConfig(),
+        depth=DepthConfig(source="none"),
+        model=SdeModelConfig(),
+        schedule=ScheduleConfig(steps=2000, learning_rate=3e-4, backbone_factor=1.0, weight_decay=0.01),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], Experiment] | None] = {
-    "box_depth": box_depth, "full": full, "pl_dc": None, "guided_distillation": None, "depth_ssda": None, "sde": None,
+    "box_depth": box_depth, "full": full, "pl_dc": None, "guided_distillation": None, "depth_ssda": None, "sde": sde,
 }  # fmt: skip
 
 

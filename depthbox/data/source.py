@@ -12,14 +12,14 @@ import numpy as np
 
 from depthbox.core.errors import InputError
 from depthbox.data.config import ViewsConfig
-from depthbox.data.decode import BadImage, decode_record
+from depthbox.data.decode import BadImage, Decoded, decode_record
 from depthbox.data.fetch import DataCopy
 from depthbox.data.plan import Plan
 from depthbox.data.quarantine import DecodeGuard
-from depthbox.data.schema import CocoData
+from depthbox.data.schema import CocoData, ImageRecord
 from depthbox.depth.disturb import DisturbConfig
 
-__all__ = ["DepthOutcome", "Packed", "Rows", "Source"]
+__all__ = ["DepthOutcome", "Packed", "PackedFrames", "Rows", "Source"]
 
 SPARES = 3
 
@@ -34,6 +34,15 @@ class DepthOutcome:
     """(image index, path, reason) of images that could not be read."""
     inferences: int
     hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFrames:
+    """`core.batch.Frames`, uint8 as it travels; `strong` None: as `plain`."""
+
+    plain: np.ndarray
+    strong: np.ndarray | None
+    intrinsics: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +61,7 @@ class Packed:
     masks: tuple[np.ndarray, ...] | None
     image_ids: tuple[int, ...]
     outcome: DepthOutcome
+    frames: "PackedFrames | None" = None
 
 
 Rows = dict[str, np.ndarray]
@@ -92,6 +102,13 @@ class Source:
 
         return pack(self, rows)
 
+    def _read(self, record: ImageRecord) -> Decoded:
+        return decode_record(
+            record,
+            short_side=round(self.views.short_side * self.views.scale[1]),
+            max_side=round(self.views.max_side * self.views.scale[1]),
+        )
+
     def _decode_one(self, index: int) -> dict[str, object]:
         bad = []
         for attempt in range(min(SPARES + 1, self.plan.images)):
@@ -99,11 +116,7 @@ class Source:
             record = self.data.records[at]
             try:
                 with DecodeGuard(self.guard_folder).watching(record.path):
-                    image = decode_record(
-                        record,
-                        short_side=round(self.views.short_side * self.views.scale[1]),
-                        max_side=round(self.views.max_side * self.views.scale[1]),
-                    )
+                    image = self._read(record)
             except BadImage as error:
                 bad.append((at, error.path, error.reason))
                 continue

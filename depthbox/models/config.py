@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["InferenceConfig", "ModelConfig"]
+__all__ = ["InferenceConfig", "ModelConfig", "SdeModelConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,21 @@ class ModelConfig:
     mask_head: Literal["condinst", "depth_guided"] = "condinst"
     mask_width: int = 64
     mask_feature_stride: Literal[4, 8] = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeModelConfig:
+    """Depth and pose networks that learn from video. Both encoders are any timm network; `weights` as in `ModelConfig`, `width` is that of the depth
+    decoder at stride 2. `init` starts from a whole earlier run of the same settings.
+    """
+
+    backbone: str = "mobilenetv2_100"
+    weights: str = "auto"
+    frozen_stages: Literal[0, 1, 2, 3, 4] = 0
+    pose_backbone: str = "mobilenetv2_100"
+    pose_weights: str = "auto"
+    init: str = ""
+    width: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BoxDepthConfig", "BoxDepthWeights", "DistillationConfig", "FullConfig", "FullWeights"]
+__all__ = [
+    "BoxDepthConfig",
+    "BoxDepthWeights",
+    "DistillationConfig",
+    "FullConfig",
+    "FullWeights",
+    "SdeConfig",
+    "SdeWeights",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +103,26 @@ class FullConfig:
 
     def teacher_from(self, steps: int) -> None:
         """The twin has no teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeWeights:
+    """`feature_distance` holds the depth encoder near its start (1e-2 in the paper's second phase); 0: no copy of it is kept."""
+
+    photometric: float = 1.0
+    smoothness: float = 1e-3
+    feature_distance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeConfig:
+    """Depth from one's own video. Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn."""
+
+    weights: SdeWeights = SdeWeights()
+    nearest: float = 0.1
+    farthest: float = 100.0
+    scales: Literal[1, 2, 3, 4] = 4
+    needs_masks: bool = False
+
+    def teacher_from(self, steps: int) -> None:
+        """There is no teacher."""

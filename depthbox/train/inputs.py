@@ -1,6 +1,7 @@
 """What an experiment names on disk: the data root, photos and annotations below it, the source of depth. No torch."""
 
 import glob
+import json
 import os
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from depthbox.data.coco import read_coco
 from depthbox.data.fetch import DataCopy, local_copy
 from depthbox.data.schema import CocoData
 from depthbox.depth.cache import default_cache_folder
-from depthbox.experiment import SplitConfig
+from depthbox.experiment import SplitConfig, VideoSplitConfig
 
-__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split"]
+__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split", "run_folder"]
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 
@@ -34,8 +35,10 @@ def _named(root: str) -> str:
     return root or os.environ.get("DEPTHBOX_DATA", "")
 
 
-def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> CocoData:
+def read_split(root: Path, split: SplitConfig | VideoSplitConfig, name: str, *, masks: bool) -> CocoData:
     """The annotations of `data.train` or `data.val` (`name`): a COCO JSON, or a folder of Cityscapes' maps. Raises `UsageError` where a path is missing."""
+    if isinstance(split, VideoSplitConfig):
+        raise UsageError(f"{name} is video, and has no annotated photos")
     if not split.annotations or not split.images:
         raise UsageError(
             f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON, or a folder such as gtFine/train) are needed; paths below data.root={root}"
@@ -51,7 +54,22 @@ def depth_spec(source: str, root: Path) -> str:
         return f"maps:{root / Path(rest).expanduser()}"
     if form == "hf" and Path(rest).expanduser().is_dir():
         return f"hf:{Path(rest).expanduser().absolute()}"
+    if form == "run" and rest:
+        return f"run:{run_folder(rest)}"
     return source
+
+
+def run_folder(named: str) -> Path:
+    """A run by its folder, or by its MLflow id, which is looked for below `out/` of the current folder. Raises `InputError`."""
+    folder = Path(named).expanduser()
+    if folder.exists():
+        return folder.absolute()
+    for record in sorted(Path("out").glob("**/run.json")):
+        if json.loads(record.read_text()).get("run_id") == named:
+            return record.parent.absolute()
+    raise InputError(
+        named, "", "is no folder, nor the id of a run below out/", "give the run folder (out=) of `depthbox train sde`"
+    )
 
 
 def files_of(pattern: str, root: Path, *, name: str, endings: tuple[str, ...] = PHOTOS) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import cast
 
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
@@ -16,11 +17,13 @@ from depthbox.depth.cache import default_cache_folder
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.depth.estimator import build_estimator
 from depthbox.depth.maps import MapsDepth
-from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
+from depthbox.experiment import PLACES, DataConfig, DepthConfig, Experiment, VideoDataConfig, name_of
+from depthbox.models.config import ModelConfig, SdeModelConfig
 from depthbox.supervision.build import check_method
 from depthbox.tracking import redacted
 from depthbox.train.inputs import data_copy, data_root, depth_spec, read_split
 from depthbox.train.job import Job
+from depthbox.train.prepare_video import prepare_video
 from depthbox.train.state import initial_model
 
 __all__ = ["claim_folder", "prepare"]
@@ -33,6 +36,8 @@ WORDS = ("auto", "builtin", "hub", "none")
 
 def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
+    if isinstance(experiment.data, VideoDataConfig):
+        return prepare_video(_with_absolute_paths(experiment), run_id=run_id)
     needs_masks, copy = experiment.method.needs_masks, data_copy(experiment.data.root)
     root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train = read_split(root, experiment.data.train, "data.train", masks=needs_masks)
@@ -70,7 +75,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         teacher_from=experiment.method.teacher_from(experiment.schedule.steps),
         data=train,
         plan=plan,
-        views=experiment.data.views,
+        views=cast(DataConfig, experiment.data).views,
         masks=needs_masks,
         guard_folder=str(out / "decoding"),
     )
@@ -137,10 +142,13 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
     """Weights are given from the current folder, which a Ray worker does not share."""
     model = experiment.model
     paths = {"init": model.init} | ({} if model.weights in WORDS else {"weights": model.weights})
+    if isinstance(model, SdeModelConfig) and model.pose_weights not in WORDS:
+        paths["pose_weights"] = model.pose_weights
     return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
 
 
 def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
+    assert isinstance(experiment.model, ModelConfig)
     check_method(experiment.method, depth=depth, mask_head=experiment.model.mask_head)
     initial_model(experiment, classes=classes)

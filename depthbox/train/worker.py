@@ -12,14 +12,15 @@ from depthbox.core.config import flatten
 from depthbox.core.dist import rank
 from depthbox.data.schema import CocoData, Detections
 from depthbox.data.source import Packed
-from depthbox.evaluate.instance import Scores
-from depthbox.evaluate.runner import evaluate
+from depthbox.depth.trained import SDE_NOTE
+from depthbox.supervision.config import SdeConfig
 from depthbox.tracking import NullTracker, Tracker, open_tracker
 from depthbox.train.context import RunContext
 from depthbox.train.job import Job
 from depthbox.train.loop import train
 from depthbox.train.mirror import RESULTS
 from depthbox.train.progress import Progress, Relay, say
+from depthbox.train.scoring import scored
 from depthbox.train.state import TrainState, make_state
 
 __all__ = ["coco_results", "run_worker"]
@@ -71,12 +72,7 @@ def coco_results(detections: list[Detections], data: CocoData) -> list[dict]:
 
 def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     model = context.job_model(state)
-    scores = Scores(values={}, note="no validation set was given")
-    detections: list[Detections] = []
-    if job.val is not None:
-        scores, detections = evaluate(
-            model, job.val, views=job.experiment.data.views, inference=job.experiment.inference
-        )
+    scores, detections = scored(model, job)
     context.tell(scores.values, step=job.experiment.schedule.steps)
     counters = state.counters.gathered()
     if rank() != 0:
@@ -88,7 +84,7 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
         job.out / "model.safetensors",
         metadata=_metadata(job),
     )
-    if job.val is not None:
+    if isinstance(job.val, CocoData):
         _write(job.out / "detections.json", coco_results(detections, job.val))
     quarantined = [{"path": path, "reason": reason} for path, reason in counters.bad.values()]
     _write(
@@ -100,11 +96,15 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
 
 def _metadata(job: Job) -> dict[str, str]:
     """What `model.init` and prediction need to know about the weights."""
-    return {
-        "classes": json.dumps(job.classes),
-        "model": json.dumps(flatten(job.experiment.model)),
-        "views": json.dumps(flatten(job.experiment.data.views)),
+    method, views = job.experiment.method, job.experiment.data.views
+    said: dict[str, object] = {
+        "classes": job.classes,
+        "model": flatten(job.experiment.model),
+        "views": flatten(views),
     }
+    if isinstance(method, SdeConfig):
+        said[SDE_NOTE] = {"short_side": views.short_side, "nearest": method.nearest, "farthest": method.farthest}
+    return {name: json.dumps(value) for name, value in said.items()}
 
 
 def _write(path: Path, value: object) -> None:
