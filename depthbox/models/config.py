@@ -27,7 +27,7 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdeModelConfig:
     """Depth and pose networks that learn from video. Both encoders are any timm network; `weights` as in `ModelConfig`, `width` is that of the depth
-    decoder at stride 2. `init` starts from a whole earlier run of the same settings.
+    decoder at stride 2. The pose network sees every `pose_stride`-th pixel (their means). `init` starts from a whole earlier run of the same settings.
     """
 
     backbone: str = "mobilenetv2_100"
@@ -35,6 +35,7 @@ class SdeModelConfig:
     frozen_stages: Literal[0, 1, 2, 3, 4] = 0
     pose_backbone: str = "mobilenetv2_100"
     pose_weights: str = "auto"
+    pose_stride: Literal[1, 2] = 2
     init: str = ""
     width: int = 32
 

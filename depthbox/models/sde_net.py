@@ -63,6 +63,8 @@ class SdeNetwork(nn.Module):
     def _motions(self, target: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Pairs are shown in the order of time; the way to the frame before is the way back of what the network sees."""
         pairs = torch.cat((torch.cat((before, target), 1), torch.cat((target, after), 1)))
+        if self.config.pose_stride > 1:
+            pairs = F.avg_pool2d(pairs, self.config.pose_stride)
         with torch.autocast(pairs.device.type, torch.bfloat16, enabled=self.mixed):
             values = self.pose_head(self.pose_backbone(pairs)[-1])
         (turn_back, turn_on), (back, on) = (v.float().chunk(2) for v in values.split(3, 1))

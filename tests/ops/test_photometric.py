@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from golden_values import golden_values
 from torch import Tensor
 
@@ -46,3 +47,19 @@ def test_disparity_may_jump_where_the_image_does():
     flat, edge = torch.zeros(1, 3, 4, 8), step.expand(1, 3, 4, 8)
     assert edge_aware_smoothness(step, edge) < 0.4 * edge_aware_smoothness(step, flat)
     assert edge_aware_smoothness(torch.full((1, 1, 4, 8), 0.7), flat) == 0
+
+
+def test_the_gradient_is_that_of_the_plain_form():
+    x, y = (torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        x, y = (F.pad(v, (1, 1, 1, 1), mode="reflect") for v in (x, y))
+        mx, my, xx, yy, xy = (F.avg_pool2d(v, 3, 1) for v in (x, y, x * x, y * y, x * y))
+        top = (2 * mx * my + 1e-4) * (2 * (xy - mx * my) + 9e-4)
+        return ((1 - top / ((mx**2 + my**2 + 1e-4) * (xx + yy - mx**2 - my**2 + 9e-4))) / 2).clamp(0, 1)
+
+    weight = torch.rand(1, 2, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(ssim_distance(x, y), plain(x, y))
+    found, wanted = (torch.autograd.grad((f(x, y) * weight).sum(), (x, y)) for f in (ssim_distance, plain))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
