@@ -26,7 +26,7 @@ class Command:
 
 DATA = """data.root=DIR data.train.images=DIR data.train.annotations=FILE
   data.val.images=DIR data.val.annotations=FILE"""
-DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER}
+DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER|run:FOLDER}
   depth.maps.kind={depth_mm|depth_m|disparity} depth.maps.zero={far|missing}"""
 
 COMMANDS: Mapping[str, Command] = {
@@ -36,12 +36,13 @@ COMMANDS: Mapping[str, Command] = {
         plans=True,
     ),
     "train": Command(
-        says="train METHOD: box_depth | full",
+        says="train METHOD: box_depth | full | sde",
         usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
 
 settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)
   {DATA}
   {DEPTH}
+  sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=N
   model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI""",
         plans=True,

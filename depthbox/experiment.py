@@ -72,7 +72,8 @@ class VideoSplitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDataConfig:
-    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it: more for a slow camera.
+    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it: more for a slow camera, several (2,4,8) to learn
+    from each.
 
     `frames` and `depths` are patterns of file names, where a folder holds more than one kind of picture, or depth maps under names of their own;
     `depth_zero` is what a 0 in them means. Depth is measured against, never learnt from.
@@ -81,7 +82,7 @@ class VideoDataConfig:
     root: str = ""
     train: VideoSplitConfig = VideoSplitConfig()
     val: VideoSplitConfig = VideoSplitConfig()
-    gap: int = 1
+    gap: tuple[int, ...] = (1,)
     frames: str = ""
     depths: str = ""
     depth_kind: Literal["depth_mm", "depth_m"] = "depth_mm"

@@ -50,30 +50,39 @@ class VideoData:
 
 
 def read_video(
-    root: Path, names: Sequence[str], *, name: str = "data.train", gap: int = 1, frames: str = "", depths: str = ""
+    root: Path,
+    names: Sequence[str],
+    *,
+    name: str = "data.train",
+    gaps: Sequence[int] = (1,),
+    frames: str = "",
+    depths: str = "",
 ) -> VideoData:
-    """The sequences `names` (folders or patterns below `root`), each frame with those `gap` before and after it.
+    """The sequences `names` (folders or patterns below `root`), each frame with those before and after it, once for each of `gaps`
+    that its sequence is long enough for.
 
     `frames` and `depths` are patterns of file names where the folders hold more than one kind of picture. Raises `UsageError` and `InputError`
     in one line: no folder, too few frames, frames of changing size, intrinsics that are missing or not of these frames, nothing moves.
     """
     if not names:
         raise UsageError(f"{name}.sequences= is needed: folders of frames, with commas between; paths below {root}")
-    if gap < 1:
-        raise UsageError(f"data.gap={gap}: allowed are 1 and more")
+    if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
+        raise UsageError(f"data.gap={','.join(map(str, gaps))}: allowed are different numbers from 1 up")
+    least = min(gaps)
     records: list[FrameRecord] = []
     kept, still = [], []
     for title, folder, files in find_sequences(root, names, name=name, frames=frames):
-        if len(files) < 2 * gap + 1:
-            cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * gap + 1} are needed"
-            raise InputError(folder, title, cause, "give a longer sequence" + (", or a smaller data.gap=" * (gap > 1)))
+        if len(files) < 2 * least + 1:
+            cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
+            raise InputError(folder, title, cause, "give a longer sequence" + ", or a smaller data.gap=" * (least > 1))
         size_hw = _common_size(files)
         intrinsics = read_intrinsics(folder, root=root, size_hw=size_hw, first=files[0])
-        if _motion(files, gap) < STILL:
+        if _motion(files, _longest(gaps, files)) < STILL:
             still.append(title)
             continue
         kept.append(title)
-        records += _records(files, gap, intrinsics, size_hw, depths)
+        for gap in gaps:
+            records += _records(files, gap, intrinsics, size_hw, depths)
     if not records:
         cause = "nothing moves: neighbouring frames are the same picture, and depth is learnt from motion alone"
         raise InputError(root, ", ".join(still[:3]), cause, "give video of a moving camera, or a larger data.gap=")
@@ -97,6 +106,10 @@ def _records(
         )
         for i in range(gap, len(files) - gap)
     ]
+
+
+def _longest(gaps: Sequence[int], files: list[Path]) -> int:
+    return max(gap for gap in gaps if len(files) >= 2 * gap + 1)
 
 
 def _common_size(files: list[Path]) -> tuple[int, int]:
@@ -131,8 +144,8 @@ def _difference(a: Path, b: Path) -> float:
         first, second = (
             np.asarray(read_image(path, short_side=64, max_side=None).image, np.float32).mean(2) for path in (a, b)
         )
-    except BadImage as error:
-        raise InputError(error.path, "", error.reason, "remove the frame, or write it again") from None
+    except BadImage:  # set aside by name in the run
+        return STILL
     return float(np.abs(first - second).mean())
 
 

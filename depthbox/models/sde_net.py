@@ -135,7 +135,7 @@ class _PoseHead(nn.Sequential):
 
 def _convolution(channels_in: int, channels_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect"), nn.ELU(inplace=True)
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="replicate"), nn.ELU(inplace=True)
     )
 
 

@@ -1,5 +1,6 @@
 """How well one image explains another, and how smooth a disparity is (METHODS 3.1; Godard et al. 2019)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,17 +38,15 @@ class _SsimDistance(torch.autograd.Function):
         to_ssim = torch.where(ssim.abs() < 1, -gradient / 2, 0.0)
         sides = ((x, y, mean_x, mean_y), (y, x, mean_y, mean_x))
         found = (
-            _to_one_side(to_ssim, ssim, *parts, *side) if need else None
+            _to_one_side(to_ssim, ssim, parts, side) if need else None
             for side, need in zip(sides, ctx.needs_input_grad, strict=True)
         )
         return next(found), next(found)
 
 
-def _to_one_side(  # noqa: PLR0913, PLR0917 - the parts of one formula
-    gradient: Tensor, ssim: Tensor, mean_top: Tensor, spread_top: Tensor, mean_low: Tensor, spread_low: Tensor,
-    x: Tensor, y: Tensor, mean_x: Tensor, mean_y: Tensor,
-) -> Tensor:  # fmt: skip
+def _to_one_side(gradient: Tensor, ssim: Tensor, parts: Sequence[Tensor], side: Sequence[Tensor]) -> Tensor:
     """SSIM depends on x through the window means of x, x^2 and x y; each way back is the window mean's own."""
+    (mean_top, spread_top, mean_low, spread_low), (x, y, mean_x, mean_y) = parts, side
     scale = gradient / (mean_low * spread_low)
     to_mean = 2 * mean_y * (spread_top - mean_top) * scale - 2 * mean_x * gradient * ssim * (
         1 / mean_low - 1 / spread_low

@@ -1,6 +1,7 @@
 """An experiment on video -> a job: sequences and networks checked before anything starts."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -28,8 +29,9 @@ def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
     _check_settings(experiment)
     copy = data_copy(data.root)
     root = Path(copy.folder) if copy else data_root(data.root)
-    train = _read(root, data, data.train, "data.train")
-    val = _read(root, data, data.val, "data.val") if data.val.sequences else None
+    train = _read(root, data, data.train, "data.train", data.gap)
+    # A frame is scored once.
+    val = _read(root, data, data.val, "data.val", data.gap[:1]) if data.val.sequences else None
     for finding in [*train.findings, *(val.findings if val else ())]:
         log.warning("%s", finding)
     plan = Plan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
@@ -48,8 +50,8 @@ def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
     return Job(experiment=experiment, source=source, val=val, depth=None, out=out, run_id=run_id)
 
 
-def _read(root: Path, data: VideoDataConfig, split: VideoSplitConfig, name: str) -> VideoData:
-    return read_video(root, split.sequences, name=name, gap=data.gap, frames=data.frames, depths=data.depths)
+def _read(root: Path, data: VideoDataConfig, split: VideoSplitConfig, name: str, gaps: Sequence[int]) -> VideoData:
+    return read_video(root, split.sequences, name=name, gaps=gaps, frames=data.frames, depths=data.depths)
 
 
 def _check_settings(experiment: Experiment) -> None:

@@ -29,9 +29,14 @@ def test_a_frame_needs_one_before_and_one_after(data: Path):
     assert [Path(p).name for p in (first.before, first.path, first.after)] == [f"frame_00{i}.png" for i in range(3)]
     assert Path(first.depth).name == "depth_001.png" and first.size_hw == (48, 64)
     assert first.intrinsics.values == (0.75, 1.0, 0.5, 0.5)
-    wider = read_video(data, ["seq_0"], gap=2)
+    wider = read_video(data, ["seq_0"], gaps=(2,))
     assert names(wider) == ["frame_002.png", "frame_003.png"]
-    assert video.digest != wider.digest == read_video(data, ["seq_0"], gap=2).digest
+    assert video.digest != wider.digest == read_video(data, ["seq_0"], gaps=(2,)).digest
+    assert names(read_video(data, ["seq_0"], gaps=(2, 9, 1)))[1:4] == [
+        "frame_003.png",
+        "frame_001.png",
+        "frame_002.png",
+    ]
 
 
 def test_numbers_are_sorted_as_numbers_and_links_between_sequences_do_not_exist(data: Path):
@@ -70,6 +75,12 @@ def test_a_damaged_frame_is_named(data: Path):
     (data / "seq_0" / "frame_002.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"frame_002\.png: cannot be read as a picture"):
         read_video(data, ["seq_0"])
+
+
+def test_a_frame_whose_rest_is_missing_is_left_to_the_run(data: Path):
+    file = data / "seq_0" / "frame_002.png"
+    file.write_bytes(file.read_bytes()[:600])
+    assert len(read_video(data, ["seq_0"]).records) == 4
 
 
 def test_words_for_what_is_not_there(data: Path):

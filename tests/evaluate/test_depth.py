@@ -41,7 +41,7 @@ def scores(video: VideoData, network: nn.Module):
 
 def test_exact_up_to_scale(video: VideoData):
     found = scores(video, Exact())
-    assert found.values["abs_rel"] < 0.01 and found.values["spearman"] > 0.99 and found.values["a1"] > 0.99
+    assert found.values["abs_rel"] < 0.01 and found.values["spearman"] > 0.97 and found.values["a1"] > 0.99
     assert found.values["prior_spearman"] < found.values["spearman"] and found.values["prior_abs_rel"] > 0.1
     assert "scaled so that its median" in found.note and "collapsed" not in found.note
 

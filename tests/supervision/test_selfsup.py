@@ -114,7 +114,7 @@ def test_terms_meet_their_weights_and_the_draw_is_named_by_the_step(distance: fl
     method = SelfSupervised(config, frozen=frozen)  # type: ignore[arg-type]
     batch = Batch(views=SimpleNamespace(), instances=[], frames=frames)  # type: ignore[arg-type]
     losses = [method.losses(student, batch, step).terms for step in (3, 3)]
-    totals = [weigh(terms, method.weights, 3) for terms in losses]
+    totals = [weigh(terms, method.weights, 3).detach() for terms in losses]
     assert totals[0] == totals[1] and torch.isfinite(totals[0])
     assert ("feature_distance" in losses[0]) == bool(distance)
     if distance:

@@ -101,7 +101,7 @@ def test_a_depth_run_has_no_masks_to_evaluate(finished) -> None:
     ("setting", "words"),
     [
         ({"data.train.sequences": ""}, r"data\.train\.sequences= is needed"),
-        ({"data.gap": 0}, r"data\.gap=0"),
+        ({"data.gap": "1,0"}, r"data\.gap=1,0"),
         ({"depth.source": "builtin"}, "learns depth from the video alone"),
         ({"method.weights.feature_distance": 0.1}, "needs pretrained weights"),
         ({"method.nearest": 200.0}, "0 < nearest < farthest"),
