@@ -83,6 +83,14 @@ settings of run and evaluate (images= and depths= are folders, or patterns such 
   {DEPTH}
   for evaluate depth.maps.* say what the files of depths= hold""",
     ),
+    "select": Command(
+        says="which photos of a folder to label next, and why",
+        usage="""  depthbox select images=DIR count=N out=DIR [by={diversity|uncertainty|both}] [labelled=FILE] [seed=0]
+
+writes selected.txt (one name a line, best first) and selected.html (the photos, and why); labelled= is such a list of those that
+have a label; unlike them in what the depth network sees (diversity), or with depth that they do not teach (uncertainty)
+  depth.source={builtin|run:FOLDER}""",
+    ),
     "data": Command(
         says="data validate | summary: what is in a data set, and what is wrong with it",
         usage=f"""  depthbox data validate   one line a finding; exit status 1 where there is one

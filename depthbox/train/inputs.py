@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 from pathlib import Path
 
 from depthbox.core.errors import InputError, UsageError
@@ -13,6 +14,7 @@ from depthbox.data.fetch import DataCopy, local_copy
 from depthbox.data.schema import CocoData
 from depthbox.depth.cache import default_cache_folder
 from depthbox.experiment import SplitConfig, VideoSplitConfig
+from depthbox.tracking.read import model_of_run
 
 __all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split", "run_folder"]
 
@@ -47,29 +49,37 @@ def read_split(root: Path, split: SplitConfig | VideoSplitConfig, name: str, *, 
     return read(root / split.annotations, images=root / split.images, masks=masks)
 
 
-def depth_spec(source: str, root: Path) -> str:
-    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` below the current one."""
+def depth_spec(source: str, root: Path, *, uri: str = "") -> str:
+    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` and `run:` below the current one.
+
+    `uri` is the store that knows the run of `run:ID`; else $MLFLOW_TRACKING_URI.
+    """
     form, _, rest = source.partition(":")
     if form == "maps" and rest:
         return f"maps:{root / Path(rest).expanduser()}"
     if form == "hf" and Path(rest).expanduser().is_dir():
         return f"hf:{Path(rest).expanduser().absolute()}"
     if form == "run" and rest:
-        return f"run:{run_folder(rest)}"
+        return f"run:{run_folder(rest, uri=uri)}"
     return source
 
 
-def run_folder(named: str) -> Path:
-    """A run by its folder, or by its MLflow id, which is looked for below `out/` of the current folder. Raises `InputError`."""
+def run_folder(named: str, *, uri: str = "") -> Path:
+    """A run by its folder, or by its MLflow id: of a run below `out/` of the current folder, else its model from the store. Raises `InputError`."""
     folder = Path(named).expanduser()
     if folder.exists():
         return folder.absolute()
     for record in sorted(Path("out").glob("**/run.json")):
         if json.loads(record.read_text()).get("run_id") == named:
             return record.parent.absolute()
-    raise InputError(
-        named, "", "is no folder, nor the id of a run below out/", "give the run folder (out=) of `depthbox train sde`"
-    )
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    kept = default_cache_folder() / "runs" / named
+    # MLflow's ids are hex; anything else is a folder that is not there.
+    model = model_of_run(uri, named, kept) if re.fullmatch("[0-9a-f]{32}", named) else None
+    if model is None:
+        cause = "is no folder, nor the id of a run below out/ or in the store of $MLFLOW_TRACKING_URI"
+        raise InputError(named, "", cause, "give the run folder (out=) of `depthbox train sde`")
+    return model.absolute()
 
 
 def files_of(pattern: str, root: Path, *, name: str, endings: tuple[str, ...] = PHOTOS) -> list[str]:

@@ -63,7 +63,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     aspects = tuple(record.size_hw[0] / record.size_hw[1] for record in train.records)
     plan = Plan(images=len(aspects), batch_size=experiment.batch_size, seed=experiment.seed, aspects=aspects)
     plan.share(0, experiment.workers)
-    depth = _depth_setup(experiment.depth, root, train)
+    depth = _depth_setup(experiment.depth, root, train, uri=experiment.tracking.uri)
     if depth is None and experiment.depth.disturb != DisturbConfig():
         raise UsageError("depth.disturb has nothing to disturb; set depth.source")
     experiment = _with_absolute_paths(experiment)
@@ -111,9 +111,9 @@ def claim_folder(experiment: Experiment) -> str:
         ) from error
 
 
-def _depth_setup(depth: DepthConfig, root: Path, train: CocoData) -> DepthSetup | None:
+def _depth_setup(depth: DepthConfig, root: Path, train: CocoData, *, uri: str) -> DepthSetup | None:
     """How to make the depth stage, after a look at what can be wrong: weights, maps that are missing, their sign."""
-    spec = depth_spec(depth.source, root)
+    spec = depth_spec(depth.source, root, uri=uri)
     estimator = build_estimator(spec, device=depth.device, maps_kind=depth.maps.kind, maps_zero=depth.maps.zero)
     if estimator is None:
         return None

@@ -175,3 +175,12 @@ def test_the_digest_names_what_the_settings_say():
     assert digest(box_depth()) != digest(full())
     assert type(vary(box_depth(), {"method": FullConfig()}).method) is FullConfig
     assert vary(box_depth(), {"method.weights.depth_affinity": 1.0}).method == BoxDepthConfig()
+
+
+def test_a_bracket_at_the_end_of_a_pattern_is_not_the_list_s():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Names:
+        names: tuple[str, ...] = ()
+
+    assert vary(Names(), {"names": "seq_0[0-5]"}).names == ("seq_0[0-5]",)
+    assert vary(Names(), {"names": "[a, b]"}).names == vary(Names(), {"names": "(a,b)"}).names == ("a", "b")

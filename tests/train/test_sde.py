@@ -1,6 +1,7 @@
 """Depth from video as a whole run: resume to the bit, scores, a picture, and what it is good for: the depth of another run."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tiny_video import tiny_sde, write_tiny_video
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.estimator import build_estimator
+from depthbox.depth.trained import TrainedDepth
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.inputs import depth_spec
@@ -90,6 +92,15 @@ def test_a_run_is_named_by_its_folder_or_its_id(finished, tmp_path: Path, monkey
     assert depth_spec("run:0123abcd", tmp_path) == f"run:{copied}"
     with pytest.raises(InputError, match="no folder, nor the id of a run"):
         depth_spec("run:nothing", tmp_path)
+
+
+def test_the_store_has_the_model_of_a_run_whose_folder_is_gone(data: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    result = run(tiny_sde(data, tmp_path / "run", **{"tracking.uri": uri, "schedule.steps": 2}))
+    digest = TrainedDepth(result.out).digest
+    shutil.rmtree(result.out)
+    found = build_estimator(depth_spec(f"run:{result.run_id}", tmp_path, uri=uri))
+    assert found is not None and found.digest == digest
 
 
 def test_a_depth_run_has_no_masks_to_evaluate(finished) -> None:
