@@ -65,16 +65,14 @@ def read_pool(paths: Sequence[str], estimator: DepthEstimator, *, progress: Call
 def rounds_of(count: int, labelled: int, *, by: By) -> list[int]:
     """How many have a label after each round: doubling up to the end (25, 50, 100 ...), one round where no student is asked.
 
-    >>> rounds_of(100, 0, by="both"), rounds_of(10, 0, by="both"), rounds_of(30, 20, by="both"), rounds_of(9, 0, by="diversity")
+    >>> rounds_of(100, 0, by="both"), rounds_of(10, 0, by="both"), rounds_of(25, 25, by="both"), rounds_of(9, 0, by="diversity")
     ([25, 50, 100], [5, 10], [50], [9])
     """
     sizes = [labelled + count]
-    if by == "diversity":
-        return sizes
-    while sizes[0] // 2 >= max(labelled, 1) and (sizes[0] > 2 * _FIRST_ROUND or (labelled == 0 and len(sizes) == 1)):
-        sizes.insert(0, -(-sizes[0] // 2))
-    while len(sizes) > 1 and sizes[0] <= labelled:
-        sizes.pop(0)
+    while by != "diversity" and labelled < (half := -(-sizes[0] // 2)) < sizes[0]:
+        if sizes[0] <= _FIRST_ROUND and (labelled or len(sizes) > 1):
+            break
+        sizes.insert(0, half)
     return sizes
 
 
