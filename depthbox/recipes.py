@@ -33,7 +33,7 @@ def sde() -> Experiment:
         data=VideoDataConfig(),
         depth=DepthConfig(source="none"),
         model=SdeModelConfig(),
-        schedule=ScheduleConfig(steps=2000, learning_rate=3e-4, backbone_factor=1.0, weight_decay=0.01),
+        schedule=ScheduleConfig(steps=2000, learning_rate=5e-4, backbone_factor=0.5, weight_decay=0.01),
     )
 
 

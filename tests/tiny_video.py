@@ -55,5 +55,5 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Blotches of a few pixels: fine enough to see a step, coarse enough to follow its gradient."""
     from scipy.ndimage import gaussian_filter
 
-    noise = gaussian_filter(rng.standard_normal((height, width, 3)), (1.5, 1.5, 0))
+    noise = gaussian_filter(rng.standard_normal((height, width, 3)), (2.5, 2.5, 0))
     return np.uint8(np.clip(128 + 60 * noise / noise.std(), 0, 255))

@@ -28,6 +28,6 @@ class VideoViewsConfig:
     `jitter` is brightness, contrast and saturation of what the networks see; the photometric error is taken without it.
     """
 
-    short_side: int = 192
+    short_side: int = 128
     flip: float = 0.5
     jitter: float = 0.2

@@ -116,12 +116,16 @@ class SdeWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdeConfig:
-    """Depth from one's own video. Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn."""
+    """Depth from one's own video. Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn.
+
+    `scale_free` (ours) takes the scale of each image out of the photometric error; false is the published form.
+    """
 
     weights: SdeWeights = SdeWeights()
     nearest: float = 0.1
     farthest: float = 100.0
     scales: Literal[1, 2, 3, 4] = 4
+    scale_free: bool = True
     needs_masks: bool = False
 
     def teacher_from(self, steps: int) -> None:

@@ -71,8 +71,7 @@ def photometric_terms(
     photometric, smoothness, moved = [], [], target.new_zeros(())
     for scale, sigmoid in enumerate(found.sigmoids[: config.scales]):
         full = F.interpolate(sigmoid, size=size_hw, mode="bilinear", align_corners=False)
-        _, depth = depth_from_sigmoid(full, nearest=config.nearest, farthest=config.farthest)
-        warped = _warped_errors(depth, camera, found.motions, target, sources)
+        warped = _warped_errors(_depth(full, config), camera, found.motions, target, sources)
         least, won = min_reprojection(warped, identity, noise)
         photometric.append(least.mean())
         smoothness.append(_smoothness(sigmoid, target, config) / 2**scale)
@@ -86,6 +85,18 @@ def disparity_spread(sigmoid: Tensor, config: SdeConfig) -> Tensor:
     """Deviation of inverse depth over its mean, per image "B 1 h w", then the mean: near 0 the depth has collapsed to a constant."""
     inverse, _ = depth_from_sigmoid(sigmoid, nearest=config.nearest, farthest=config.farthest)
     return (inverse.std((1, 2, 3)) / inverse.mean((1, 2, 3))).mean()
+
+
+def _depth(sigmoid: Tensor, config: SdeConfig) -> Tensor:
+    """Depth for the warp. `scale_free`: in the unit in which the mean inverse depth of the image is that of a sigmoid of 0.5.
+
+    Video knows depth and translation up to one factor. Without that the two chase each other, depth is the quicker one, and ends at `nearest`.
+    """
+    inverse, depth = depth_from_sigmoid(sigmoid, nearest=config.nearest, farthest=config.farthest)
+    if not config.scale_free:
+        return depth
+    middle = (1 / config.nearest + 1 / config.farthest) / 2
+    return inverse.mean((2, 3), keepdim=True) / (middle * inverse)
 
 
 def _warped_errors(depth: Tensor, camera: Tensor, motions: Tensor, target: Tensor, sources: Sequence[Tensor]) -> Tensor:

@@ -70,5 +70,5 @@ def _check_settings(experiment: Experiment) -> None:
         raise UsageError(f"data.views.short_side={views.short_side}: takes a multiple of 32")
     if not 0 <= views.jitter < 1 or not 0 <= views.flip <= 1:
         raise UsageError("data.views: jitter from 0 to below 1, flip from 0 to 1")
-    if model.width < 8:
-        raise UsageError(f"model.width={model.width}: allowed are 8 and more")
+    if model.width < 8 or model.width % 8:
+        raise UsageError(f"model.width={model.width}: takes a multiple of 8, for group norm")

@@ -1,5 +1,6 @@
 """Photometric terms: the true depth and motion explain the neighbours best, a still pixel teaches nothing, a constant is told."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from depthbox.supervision.config import SdeConfig, SdeWeights
 from depthbox.supervision.method import weigh
 from depthbox.supervision.selfsup import SelfSupervised, disparity_spread, photometric_terms
 
-CONFIG = SdeConfig(nearest=1.0, farthest=10.0)
+CONFIG = SdeConfig(nearest=1.0, farthest=10.0, scale_free=False)
 INTRINSICS = torch.tensor([[0.75, 1.0, 0.5, 0.5]])
 """48 pixels of 64 x 48."""
 
@@ -56,6 +57,20 @@ def test_the_wrong_direction_is_not_explained():
     assert photometric(said(4.0, step_m=-0.25), wall())[0] > 5 * photometric(said(4.0), wall())[0]
 
 
+def test_scale_free_the_unit_of_depth_does_not_matter_and_its_shape_does():
+    free = SdeConfig(nearest=1.0, farthest=1e6)
+    ramp = torch.linspace(0.2, 0.4, 64).expand(1, 1, 48, 64)
+
+    def error(level: Tensor) -> float:
+        found = said(4.0)
+        return photometric(SdeOutputs(sigmoids=[level], motions=found.motions, features=found.features), wall(), free)[
+            0
+        ]
+
+    torch.testing.assert_close(error(ramp), error(2 * ramp), rtol=1e-3, atol=0)
+    assert abs(error(ramp) - error(ramp.flip(-1) ** 3)) > 1e-3
+
+
 def test_nothing_is_learnt_where_nothing_moves():
     found = said(4.0, grad=True)
     terms, figures = photometric_terms(found, wall(still=True), CONFIG, torch.zeros(1, 2, 48, 64))
@@ -65,9 +80,7 @@ def test_nothing_is_learnt_where_nothing_moves():
 
 def test_scales_that_are_switched_off_have_no_say():
     found = said(4.0, grad=True)
-    terms, _ = photometric_terms(
-        found, wall(), SdeConfig(nearest=1.0, farthest=10.0, scales=2), torch.zeros(1, 2, 48, 64)
-    )
+    terms, _ = photometric_terms(found, wall(), replace(CONFIG, scales=2), torch.zeros(1, 2, 48, 64))
     sum(terms.values()).backward()
     assert [s.grad is not None for s in found.sigmoids] == [True, True, False, False]
 
@@ -79,9 +92,7 @@ def test_a_depth_map_is_found_by_its_gradient():
     for _ in range(60):
         found = said(4.0)
         found = SdeOutputs(sigmoids=[logits.sigmoid()], motions=found.motions, features=found.features)
-        terms, _ = photometric_terms(
-            found, frames, SdeConfig(nearest=1.0, farthest=10.0, scales=1), torch.zeros(1, 2, 48, 64)
-        )
+        terms, _ = photometric_terms(found, frames, replace(CONFIG, scales=1), torch.zeros(1, 2, 48, 64))
         optimizer.zero_grad()
         (terms["photometric"] + 1e-2 * terms["smoothness"]).backward()
         optimizer.step()
