@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
         SDE_NOTE: json.dumps({"short_side": 64, "nearest": 0.1, "farthest": 100}),
     }
     network = build_sde(SMALL)
-    torch.nn.init.normal_(network.decoder.heads[-1].weight)  # untrained, it sees no relief at all
+    torch.nn.init.normal_(network.decoder.heads[-1].weight, std=0.02)  # untrained, it sees no relief at all
     save_file(network.state_dict(), tmp_path / "model.safetensors", metadata=note)
     return tmp_path
 

@@ -26,7 +26,7 @@ def frames(*images: torch.Tensor) -> Frames:
 def test_outputs_and_gradients_reach_everything(network: SdeNetwork):
     assert all((s == 0.5).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64))), "everything starts equally far"
     for head in network.decoder.heads:
-        torch.nn.init.normal_(head.weight)
+        torch.nn.init.normal_(head.weight, std=0.02)
     found = network(frames(*torch.rand(3, 2, 3, 64, 96)))
     assert [tuple(s.shape) for s in found.sigmoids] == [(2, 1, 64 // s, 96 // s) for s in OUTPUT_STRIDES]
     assert all(((s > 0) & (s < 1)).all() for s in found.sigmoids)
@@ -61,7 +61,7 @@ def test_the_bare_architecture_takes_a_trained_state(weights: str):
     torch.manual_seed(0)
     network = build_sde(config)
     torch.manual_seed(1)
-    torch.nn.init.normal_(network.decoder.heads[-1].weight)
+    torch.nn.init.normal_(network.decoder.heads[-1].weight, std=0.02)
     other = untrained_sde(config)
     other.load_state_dict(network.state_dict())
     images = torch.rand(1, 3, 64, 64)
