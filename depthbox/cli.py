@@ -29,7 +29,7 @@ class Command:
 
 DATA = """data.root=DIR data.train.images=DIR data.train.annotations=FILE
   data.val.images=DIR data.val.annotations=FILE"""
-DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER}
+DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER|run:FOLDER}
   depth.maps.kind={depth_mm|depth_m|disparity} depth.maps.zero={far|missing}"""
 
 COMMANDS: Mapping[str, Command] = {
@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, Command] = {
         plans=True,
     ),
     "train": Command(
-        says="train METHOD: box_depth | full | pl_dc | guided_distillation",
+        says="train METHOD: box_depth | full | pl_dc | guided_distillation | sde",
         usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
 
 settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)
@@ -47,6 +47,7 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   {DEPTH}
   data.train.labelled=FILE[:KEY] data.train.boxed=FILE[:KEY] data.unlabelled.images=DIR
   data.labelled_share=0.5 data.boxed_share=0.25 (of a step; the rest of it has no labels)
+  sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=N
   model.head={{dynamic|query}} model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
   register=NAME: the finished model becomes a version of NAME in MLflow's registry, ready for `mlflow models serve`""",
@@ -117,6 +118,14 @@ on the run's validation photos, or on those of images=DIR
 settings of run and evaluate (images= and depths= are folders, or patterns such as 'DIR/*.jpg', below data.root)
   {DEPTH}
   for evaluate depth.maps.* say what the files of depths= hold""",
+    ),
+    "select": Command(
+        says="which photos of a folder to label next, and why",
+        usage="""  depthbox select images=DIR count=N out=DIR [by={diversity|uncertainty|both}] [labelled=FILE] [seed=0]
+
+writes selected.txt (one name a line, best first) and selected.html (the photos, and why); labelled= is such a list of those that
+have a label; unlike them in what the depth network sees (diversity), or with depth that they do not teach (uncertainty)
+  depth.source={builtin|run:FOLDER}""",
     ),
     "data": Command(
         says="data validate | summary | split: what is in a data set, what is wrong with it, a share of it drawn",

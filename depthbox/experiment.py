@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from depthbox.core.config import added, digest
-from depthbox.data.config import ViewsConfig
+from depthbox.data.config import VideoViewsConfig, ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
-from depthbox.models.config import InferenceConfig, ModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
+from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig, SdeConfig
 
 __all__ = [
     "PLACES",
@@ -21,6 +21,8 @@ __all__ = [
     "TrackingConfig",
     "TrainConfig",
     "UnlabelledConfig",
+    "VideoDataConfig",
+    "VideoSplitConfig",
     "name_of",
 ]
 
@@ -79,6 +81,35 @@ class DataConfig:
     labelled_share: float = added(1.0)
     boxed_share: float = added(0.0)
     views: ViewsConfig = ViewsConfig()
+    quarantine_share: float = 0.05
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSplitConfig:
+    """Folders of frames below `data.root`, or patterns of them."""
+
+    sequences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDataConfig:
+    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it: more for a slow camera, several (2,4,8) to learn
+    from each.
+
+    `frames` and `depths` are patterns of file names, where a folder holds more than one kind of picture, or depth maps under names of their own;
+    `depth_zero` is what a 0 in them means. Depth is measured against, never learnt from.
+    """
+
+    root: str = ""
+    train: VideoSplitConfig = VideoSplitConfig()
+    val: VideoSplitConfig = VideoSplitConfig()
+    gap: tuple[int, ...] = (1,)
+    frames: str = ""
+    depths: str = ""
+    depth_kind: Literal["depth_mm", "depth_m"] = "depth_mm"
+    depth_zero: Literal["far", "missing", "auto"] = "auto"
+    views: VideoViewsConfig = VideoViewsConfig()
     quarantine_share: float = 0.05
     processes: int = 1
 
@@ -152,10 +183,10 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig | PlDcConfig
-    data: DataConfig = DataConfig()
+    method: BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
+    data: DataConfig | VideoDataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig | SdeModelConfig = ModelConfig()
     inference: InferenceConfig = InferenceConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     seed: int = 0

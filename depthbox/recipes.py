@@ -7,11 +7,11 @@ from typing import cast
 
 from depthbox.core.errors import UsageError
 from depthbox.data.config import ViewsConfig
-from depthbox.experiment import DataConfig, DepthConfig, Experiment, ScheduleConfig
-from depthbox.models.config import ModelConfig
-from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig, PlDcConfig, PlDcWeights
+from depthbox.experiment import DataConfig, DepthConfig, Experiment, ScheduleConfig, VideoDataConfig
+from depthbox.models.config import ModelConfig, SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, FullConfig, PlDcConfig, PlDcWeights, SdeConfig
 
-__all__ = ["RECIPES", "box_depth", "full", "guided_distillation", "pl_dc", "recipe"]
+__all__ = ["RECIPES", "box_depth", "full", "guided_distillation", "pl_dc", "recipe", "sde"]
 
 
 def box_depth() -> Experiment:
@@ -52,8 +52,19 @@ def guided_distillation() -> Experiment:
     return replace(pl_dc(), method=method)
 
 
+def sde() -> Experiment:
+    """Depth from one's own video (arXiv 1806.01260, 2108.12545), at a working point for two cores: small encoders that start from the built-in network's."""
+    return Experiment(
+        method=SdeConfig(),
+        data=VideoDataConfig(),
+        depth=DepthConfig(source="none"),
+        model=SdeModelConfig(),
+        schedule=ScheduleConfig(steps=2000, learning_rate=5e-4, backbone_factor=0.5, weight_decay=0.01),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], Experiment] | None] = {
-    "box_depth": box_depth, "full": full, "pl_dc": pl_dc, "guided_distillation": guided_distillation, "depth_ssda": None, "sde": None,
+    "box_depth": box_depth, "full": full, "pl_dc": pl_dc, "guided_distillation": guided_distillation, "depth_ssda": None, "sde": sde,
 }  # fmt: skip
 
 

@@ -63,16 +63,19 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def paired(photos: Sequence[str], maps: Sequence[str]) -> list[tuple[str, str]]:
-    """Photo and map of the same stem ("a.jpg" with "a.png" or "a.depth.png"); photos without a map are left out.
+    """Photo and map of the same stem ("a.jpg" with "a.png" or "a.depth.png"), or frame_7 with depth_7; photos without a map are left out.
 
     Raises `InputError` where a photo has two maps, or none has one.
     """
-    by_stem: dict[str, list[str]] = {}
+    from depthbox.data.video_files import depth_of
+
+    given, by_stem = set(maps), dict[str, list[str]]()
     for path in maps:
         by_stem.setdefault(Path(path).stem.removesuffix(".depth"), []).append(path)
     pairs = []
     for photo in photos:
         found = [path for path in by_stem.get(Path(photo).stem, []) if path != photo]
+        found = found or [path for path in [depth_of(Path(photo))] if path in given]
         if len(found) > 1:
             cause = f"has more than one map: {', '.join(Path(path).name for path in found)}"
             raise InputError(photo, "", cause, "name the maps with a pattern, such as depths='DIR/*.png'")

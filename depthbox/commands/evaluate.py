@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides, vary
@@ -52,7 +52,7 @@ def scored(folder: Path, overrides: dict[str, str]) -> dict:
         cause = f"the classes are not those of {run.weights} ({', '.join(run.classes[:8])})"
         raise InputError(data.source, "categories", cause, "use the same categories, names and order")
     model = run.model(classes=len(data.class_names), experiment=experiment)
-    coco, found = evaluate(model, data, views=experiment.data.views, inference=experiment.inference)
+    coco, found = evaluate(model, data, views=cast(DataConfig, experiment.data).views, inference=experiment.inference)
     scores = coco.beside(cityscapes_scores(data, found))
     shapes = {} if coco.note else {"box as mask": box_as_mask, "inscribed ellipse": inscribed_ellipse}
     floors = {name: score(data, shape(found, data)).values for name, shape in shapes.items()}
@@ -62,7 +62,7 @@ def scored(folder: Path, overrides: dict[str, str]) -> dict:
 
 def _asked(experiment: Experiment, overrides: dict[str, str]) -> Experiment:
     """The experiment of the run, with the overrides of this evaluation; its device is this machine's."""
-    asked = vary(Evaluation(data=experiment.data, inference=experiment.inference), overrides)
+    asked = vary(Evaluation(data=cast(DataConfig, experiment.data), inference=experiment.inference), overrides)
     return replace(experiment, data=asked.data, inference=asked.inference, device=asked.device)
 
 

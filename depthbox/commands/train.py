@@ -91,7 +91,7 @@ def _resources(experiment: Experiment) -> list[str]:
 def show_result(result, *, as_json: bool, more: Mapping[str, object] = MappingProxyType({})) -> None:
     from depthbox.report.table import console_table
 
-    shown = [name for name in ("mask_ap", "mask_ap50", "mask_ap75", "box_ap", "cityscapes_ap") if name in result.scores]
+    shown = [name for name in result.headline if name in result.scores]
     stream = for_people(as_json=as_json)
     if shown:
         console_table(["", *shown], [[result.out.name, *(result.scores[name] for name in shown)]], file=stream)

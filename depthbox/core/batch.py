@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Instances", "TeacherView", "Views"]
+__all__ = ["Batch", "Frames", "Instances", "TeacherView", "Views"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,18 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Moments of a video: the target, the frame before it, the frame after it."""
+
+    plain: Tensor
+    """Float "B 3 3 H W": frames, then channels, RGB in 0..1; no padding."""
+    strong: Tensor
+    """The same pixels with the colour changes of one draw for all frames of a sample; the same tensor where there are none."""
+    intrinsics: Tensor
+    """Float "B 4": fx, fy, u0, v0 normalised by the size of the image (`ops.geometry`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     views: Views
     instances: Sequence[Instances]
@@ -56,6 +68,8 @@ class Batch:
     """One word an image: "masks", "boxes" or "none"; empty: every image is labelled as the method needs."""
     truth: Sequence[Instances | None] = field(default_factory=tuple)
     """What unlabelled images hold, where it is known: for figures alone, never for a loss."""
+    frames: Frames | None = None
+    """Of a video; `views` then show the target."""
 
     def to(self, device: torch.device) -> "Batch":
         return _moved(self, device)

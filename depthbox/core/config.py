@@ -130,7 +130,10 @@ def _read_literal(value: object, args: tuple, path: str) -> object:
 
 def _read_tuple(value: object, args: tuple, path: str) -> tuple:
     if isinstance(value, str):
-        value = [v.strip() for v in value.strip("()[] ").split(",") if v.strip()]
+        text = value.strip()
+        # Brackets around the whole alone: one at the end may belong to a pattern such as seq_[0-5].
+        inner = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
+        value = [v.strip() for v in inner.split(",") if v.strip()]
     free = args[-1] is Ellipsis
     if not isinstance(value, (tuple, list)) or (not free and len(value) != len(args)):
         raise UsageError(f"{path}={value!r}: takes {'' if free else f'{len(args)} '}values with commas between")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from depthbox.core.config import added
 
-__all__ = ["ViewsConfig"]
+__all__ = ["VideoViewsConfig", "ViewsConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +23,15 @@ class ViewsConfig:
     grey: float = 0.1
     blur: float = 0.1
     erase: float = added(0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoViewsConfig:
+    """All frames are brought to one size: the short side in pixels, the other by the aspect of the first sequence, both in multiples of 32.
+
+    `jitter` is brightness, contrast and saturation of what the networks see; the photometric error is taken without it.
+    """
+
+    short_side: int = 128
+    flip: float = 0.5
+    jitter: float = 0.2

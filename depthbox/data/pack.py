@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthbox.core.batch import Batch, Instances, TeacherView, Views
+from depthbox.core.batch import Batch, Frames, Instances, TeacherView, Views
 from depthbox.data.decode import rasterise
 from depthbox.data.geometry import Geometry, draw_geometry, largest_geometry
 from depthbox.data.schema import ImageRecord
@@ -16,7 +16,7 @@ from depthbox.data.source import DepthOutcome, Objects, Packed, Rows, Source
 from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
 from depthbox.depth.disturb import disturb
 
-__all__ = ["pack", "unpack"]
+__all__ = ["outcome_of", "pack", "unpack"]
 
 
 def pack(source: Source, rows: Rows) -> Packed:
@@ -39,7 +39,7 @@ def pack(source: Source, rows: Rows) -> Packed:
         labels=tuple(item.objects.labels for item in items),
         masks=tuple(item.objects.masks for item in items) if source.masks else None,
         image_ids=tuple(item.image_id for item in items),
-        outcome=_outcome(rows),
+        outcome=outcome_of(rows),
         supervision=tuple(item.word for item in items if item.word),
         truth=tuple(item.truth for item in items if item.word),
     )
@@ -154,8 +154,17 @@ def unpack(packed: Packed) -> Batch:
         instances=[_instances(packed, i, objects) for i, objects in enumerate(shown)],
         image_ids=packed.image_ids,
         supervision=packed.supervision,
+        frames=_frames(packed),
         truth=[None if known is None else _instances(packed, i, known) for i, known in enumerate(packed.truth)],
     )
+
+
+def _frames(packed: Packed) -> Frames | None:
+    if packed.frames is None:
+        return None
+    plain = torch.from_numpy(packed.frames.plain).float() / 255
+    strong = plain if packed.frames.strong is None else torch.from_numpy(packed.frames.strong).float() / 255
+    return Frames(plain=plain, strong=strong, intrinsics=torch.from_numpy(packed.frames.intrinsics))
 
 
 def _teacher(packed: Packed) -> TeacherView | None:
@@ -185,7 +194,7 @@ def _disparity(source: Source, record: ImageRecord, rows: Rows, i: int, geometry
     return transform_map(values, geometry).numpy().astype(np.float16)
 
 
-def _outcome(rows: Rows) -> DepthOutcome:
+def outcome_of(rows: Rows) -> DepthOutcome:
     bad = tuple(item for blob in rows["bad"] for item in pickle.loads(blob))
     counted = {name: int(np.sum(rows[name])) if name in rows else 0 for name in ("depth_inferred", "depth_hit")}
     return DepthOutcome(

@@ -12,15 +12,15 @@ import numpy as np
 
 from depthbox.core.errors import InputError
 from depthbox.data.config import ViewsConfig
-from depthbox.data.decode import BadImage, decode_record
+from depthbox.data.decode import BadImage, Decoded, decode_record
 from depthbox.data.fetch import DataCopy
 from depthbox.data.mixture import MixedPlan
 from depthbox.data.plan import Plan
 from depthbox.data.quarantine import DecodeGuard
-from depthbox.data.schema import CocoData
+from depthbox.data.schema import CocoData, ImageRecord
 from depthbox.depth.disturb import DisturbConfig
 
-__all__ = ["DepthOutcome", "Objects", "Packed", "Rows", "Source"]
+__all__ = ["DepthOutcome", "Objects", "Packed", "PackedFrames", "Rows", "Source"]
 
 SPARES = 3
 
@@ -47,6 +47,15 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackedFrames:
+    """`core.batch.Frames`, uint8 as it travels; `strong` None: as `plain`."""
+
+    plain: np.ndarray
+    strong: np.ndarray | None
+    intrinsics: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
     """One rank's share of one step, small enough to travel: uint8 pixels, float16 disparity."""
 
@@ -66,6 +75,7 @@ class Packed:
     """A word an image, where a run has images of several."""
     truth: tuple[Objects | None, ...] = ()
     """Of images without labels: what is known of them all the same."""
+    frames: "PackedFrames | None" = None
 
 
 Rows = dict[str, np.ndarray]
@@ -106,6 +116,13 @@ class Source:
 
         return pack(self, rows)
 
+    def _read(self, record: ImageRecord) -> Decoded:
+        return decode_record(
+            record,
+            short_side=round(self.views.short_side * self.views.scale[1]),
+            max_side=round(self.views.max_side * self.views.scale[1]),
+        )
+
     def _decode_one(self, index: int) -> dict[str, object]:
         bad: list[tuple[int, str, str]] = []
         for attempt in range(SPARES + 1):
@@ -115,11 +132,7 @@ class Source:
             record = self.data.records[at]
             try:
                 with DecodeGuard(self.guard_folder).watching(record.path):
-                    image = decode_record(
-                        record,
-                        short_side=round(self.views.short_side * self.views.scale[1]),
-                        max_side=round(self.views.max_side * self.views.scale[1]),
-                    )
+                    image = self._read(record)
             except BadImage as error:
                 bad.append((at, error.path, error.reason))
                 continue

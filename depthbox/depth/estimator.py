@@ -24,7 +24,7 @@ ASPECT_TOLERANCE = 0.02
 _RANGE_TOLERANCE = 1e-3
 """Slack of [0, 1], and the spread below which a map is constant: float16 steps near 1 are half of it."""
 
-_FORMS = "none, builtin, maps:DIR, hf:NAME_OR_FOLDER"
+_FORMS = "none, builtin, maps:DIR, hf:NAME_OR_FOLDER, run:FOLDER"
 
 
 class BadDepth(InputError):
@@ -125,7 +125,7 @@ def name_of(estimator: DepthEstimator) -> str:
 def build_estimator(
     spec: str, *, device: str = "cpu", maps_kind: str = "depth_mm", maps_zero: str = "far"
 ) -> DepthEstimator | None:
-    """The estimator of a `depth.source`: none | builtin | maps:DIR | hf:NAME_OR_FOLDER.
+    """The estimator of a `depth.source`: none | builtin | maps:DIR | hf:NAME_OR_FOLDER | run:FOLDER.
 
     Raises `UsageError` for an unknown form and `InputError` where folder, weights or network are missing. Networks are
     loaded at the first image, so a run that finds everything in the cache never loads one.
@@ -145,13 +145,17 @@ def build_estimator(
         from depthbox.depth.pretrained import PretrainedDepth
 
         return PretrainedDepth(rest, device=device)
+    if form == "run" and rest:
+        from depthbox.depth.trained import TrainedDepth
+
+        return TrainedDepth(rest, device=device)
     raise UsageError(f"depth.source={spec!r}: {_hint(form, rest)}allowed are {_FORMS}")
 
 
 def _hint(form: str, rest: str) -> str:
     import difflib
 
-    if form in ("maps", "hf"):
-        return f"'{form}:' needs a {'folder' if form == 'maps' else 'name or folder'} after the colon; "
-    near: Sequence[str] = difflib.get_close_matches(form, ["none", "builtin", "maps", "hf"], n=1)
+    if form in ("maps", "hf", "run"):
+        return f"'{form}:' needs a {'name or folder' if form == 'hf' else 'folder'} after the colon; "
+    near: Sequence[str] = difflib.get_close_matches(form, ["none", "builtin", "maps", "hf", "run"], n=1)
     return f"did you mean {near[0]}{':' + rest if rest else ''}? " if near else ""

@@ -12,7 +12,10 @@ from depthbox.depth.cache import DisparityCache
 from depthbox.depth.estimator import DepthEstimator, checked, name_of, same_aspect
 from depthbox.depth.maps import read_inverse
 
-__all__ = ["ALIGNMENTS", "aligned_depth", "depth_errors", "evaluate_depth", "rank_correlation", "run_depth"]
+__all__ = [
+    "ALIGNMENTS", "PRIOR", "aligned_depth", "depth_errors", "evaluate_depth", "map_scores", "mean_defined", "preview", "rank_correlation",
+    "resized_map", "run_depth",
+]  # fmt: skip
 
 FARTHEST_M = 80.0
 """Predicted depth is capped here, and truth beyond it is not scored, as is usual for KITTI and Cityscapes."""
@@ -112,23 +115,29 @@ def evaluate_depth(
                 f"has shape {inverse.shape}, its photo {path} {image.shape[:2]}",
                 "give the photo's own map",
             )
-        disparity = checked(
-            estimator.disparity([image], [str(path)])[0], image, path=str(path), estimator=name_of(estimator)
-        )
+        disparity = _disparity(estimator, image, str(path), alignment)
         prior = np.broadcast_to(np.linspace(0, 1, inverse.shape[0])[:, None], inverse.shape)
-        for row, values in (("estimator", _resized(disparity, inverse.shape)), (PRIOR, prior)):
-            scores[row].append(_scores(values, inverse, alignment, str(depth_path)))
-    means = {row: {key: _mean_defined([s[key] for s in per]) for key in per[0]} for row, per in scores.items()}
+        for row, values in (("estimator", resized_map(disparity, inverse.shape)), (PRIOR, prior)):
+            scores[row].append(map_scores(values, inverse, alignment, str(depth_path)))
+    means = {row: {key: mean_defined([s[key] for s in per]) for key in per[0]} for row, per in scores.items()}
     return {"images": len(image_paths), "alignment": alignment, **means}
 
 
-def _mean_defined(values: list[float]) -> float:
+def _disparity(estimator: DepthEstimator, image: np.ndarray, path: str, alignment: str) -> np.ndarray:
+    """Without a shift to fit, the inverse depth of an estimator that knows where zero is (a self-supervised one); min-max has moved it."""
+    if alignment != "scale_shift" and hasattr(estimator, "inverse_depth"):
+        return estimator.inverse_depth(image)
+    return checked(estimator.disparity([image], [path])[0], image, path=path, estimator=name_of(estimator))
+
+
+def mean_defined(values: list[float]) -> float:
     """Spearman is NaN for an image of constant depth; the others still count."""
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
 
 
-def _scores(disparity: np.ndarray, inverse: np.ndarray, alignment: str, path: str) -> dict[str, float]:
+def map_scores(disparity: np.ndarray, inverse: np.ndarray, alignment: str, path: str) -> dict[str, float]:
+    """The numbers of `depth_errors` over pixels nearer than `FARTHEST_M`, and "spearman" over all known ones, of two maps (H, W)."""
     step = max(1, int(np.sqrt(disparity.size / 100_000)))
     known = (np.isfinite(disparity) & np.isfinite(inverse))[::step, ::step]
     values, truth = disparity[::step, ::step][known], inverse[::step, ::step][known]
@@ -174,7 +183,7 @@ def run_depth(
         counts["depth_inferences"] += inferences
         counts["cache_hits"] += hits
         Image.fromarray(_sixteen_bits(disparity)).save(out / f"{Path(path).stem}.png")
-        Image.fromarray(_preview(image, disparity)).save(out / "preview" / f"{Path(path).stem}.jpg", quality=90)
+        Image.fromarray(preview(image, disparity)).save(out / "preview" / f"{Path(path).stem}.jpg", quality=90)
     for line in skipped:
         logging.getLogger(__name__).warning("%s", line)
     if skipped and len(skipped) == len(image_paths):
@@ -200,15 +209,15 @@ def _sixteen_bits(disparity: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(scaled), 0, scaled).astype(np.uint16)
 
 
-def _preview(image: np.ndarray, disparity: np.ndarray) -> np.ndarray:
-    values = _resized(disparity.astype(np.float32), image.shape[:2])
+def preview(image: np.ndarray, disparity: np.ndarray) -> np.ndarray:
+    values = resized_map(disparity.astype(np.float32), image.shape[:2])
     place = np.nan_to_num(values) * (len(_STOPS) - 1)
     colours = np.stack([np.interp(place, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)], axis=-1)
     colours[np.isnan(values)] = 128
     return np.concatenate([image, colours.astype(np.uint8)], axis=1)
 
 
-def _resized(disparity: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
+def resized_map(disparity: np.ndarray, size_hw: tuple[int, ...]) -> np.ndarray:
     """Bilinear; nearest where pixels are unknown, so that they do not eat their neighbours."""
     from PIL import Image
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ def network_of(trained: TrainedModel) -> Segmenter:
         fault = str(error).splitlines()[-1].strip()
         cause = f"the weights do not fit {trained.model.backbone}: {fault}"
         raise InputError(trained.name, "", cause, "they were written by another version; train anew") from None
-    return model.eval()
+    return cast(Segmenter, model.eval())
 
 
 def without_overlaps(found: Detections, *, iou: float) -> Detections:

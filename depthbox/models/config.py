@@ -5,7 +5,7 @@ from typing import Literal
 
 from depthbox.core.config import added
 
-__all__ = ["InferenceConfig", "ModelConfig", "QueryConfig"]
+__all__ = ["InferenceConfig", "ModelConfig", "QueryConfig", "SdeModelConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,22 @@ class ModelConfig:
     mask_width: int = 64
     mask_feature_stride: Literal[4, 8] = 4
     query: QueryConfig = added(QueryConfig())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeModelConfig:
+    """Depth and pose networks that learn from video. Both encoders are any timm network; `weights` as in `ModelConfig`, `width` is that of the depth
+    decoder at stride 2. The pose network sees every `pose_stride`-th pixel (their means). `init` starts from a whole earlier run of the same settings.
+    """
+
+    backbone: str = "mobilenetv2_100"
+    weights: str = "auto"
+    frozen_stages: Literal[0, 1, 2, 3, 4] = 0
+    pose_backbone: str = "mobilenetv2_100"
+    pose_weights: str = "auto"
+    pose_stride: Literal[1, 2] = 2
+    init: str = ""
+    width: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

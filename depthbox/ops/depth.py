@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["disparity_from_depth", "min_max", "pool_known"]
+__all__ = ["berhu", "disparity_from_depth", "min_max", "pool_known"]
 
 
 def min_max(values: Tensor) -> Tensor:
@@ -25,3 +25,10 @@ def pool_known(values: Tensor, stride: int) -> Tensor:
     mean_known = F.avg_pool2d(known.float(), stride)
     mean = F.avg_pool2d(torch.where(known, values, 0.0), stride)
     return torch.where(mean_known > 0, mean / mean_known.clamp(min=1e-6), torch.nan)
+
+
+def berhu(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """|e| up to C = 0.2 max|e|, (e^2 + C^2) / 2C beyond, e = (predicted - target) * mask; the mean over *all* pixels (Laina et al. 2016)."""
+    error = ((predicted - target) * mask).abs()
+    limit = (0.2 * error.max()).detach().clamp(min=1e-12)
+    return torch.where(error <= limit, error, (error.square() + limit.square()) / (2 * limit)).mean()

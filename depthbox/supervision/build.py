@@ -1,11 +1,13 @@
 """A method's configuration -> the method."""
 
+import copy
 from collections.abc import Sequence
 
 from torch import nn
 
 from depthbox.core.errors import UsageError
 from depthbox.models.query_head import QuerySegmenter
+from depthbox.models.sde_net import SdeNetwork
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.config import (
     BoxDepthConfig,
@@ -14,16 +16,18 @@ from depthbox.supervision.config import (
     PlDcConfig,
     QueryTermsConfig,
     QueryWeights,
+    SdeConfig,
 )
 from depthbox.supervision.full import Full
 from depthbox.supervision.full_query import FullQuery
 from depthbox.supervision.method import Method
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc
+from depthbox.supervision.selfsup import SelfSupervised
 
 __all__ = ["MethodConfig", "build_method", "check_method"]
 
-MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig
+MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
 
 OF_DEPTH = ("color_veto", "depth_veto", "depth_threshold", "depth_theta", "depth_form", "depth_inside_only")
 
@@ -100,6 +104,10 @@ def build_method(
     if isinstance(config, PlDcConfig):
         assert isinstance(student, QuerySegmenter)
         return PlDc(config, student, steps=steps, class_names=class_names)
+    if isinstance(config, SdeConfig):
+        assert isinstance(student, SdeNetwork)
+        kept = copy.deepcopy(student.backbone).requires_grad_(False) if config.weights.feature_distance else None
+        return SelfSupervised(config, frozen=kept)
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     return BoxDepth(config, steps=steps, depth=depth, guided=mask_head == "depth_guided", teacher=teacher)

@@ -7,7 +7,7 @@ from depthbox.core.config import added
 
 __all__ = [
     "BoxDepthConfig", "BoxDepthWeights", "ClipConfig", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights", "PointsConfig",
-    "QueryTermsConfig", "QueryWeights",
+    "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights",
 ]  # fmt: skip
 
 
@@ -199,3 +199,31 @@ class PlDcConfig:
 
     def teacher_from(self, steps: int) -> None:
         """No larger view: this teacher looks at the weak one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeWeights:
+    """`feature_distance` holds the depth encoder near its start (1e-2 in the paper's second phase); 0: no copy of it is kept."""
+
+    photometric: float = 1.0
+    smoothness: float = 1e-3
+    feature_distance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeConfig:
+    """Depth from one's own video. Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn.
+
+    `scale_free` (ours) takes the scale of each image out of the photometric error; false is the published form.
+    """
+
+    weights: SdeWeights = SdeWeights()
+    nearest: float = 0.1
+    farthest: float = 100.0
+    scales: Literal[1, 2, 3, 4] = 4
+    scale_free: bool = True
+    needs_masks: bool = False
+    learns_from: ClassVar[tuple[str, ...]] = ()
+
+    def teacher_from(self, steps: int) -> None:
+        """There is no teacher."""

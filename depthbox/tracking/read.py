@@ -10,7 +10,7 @@ from depthbox.tracking.calls import patiently, said
 from depthbox.tracking.store import artifact_root, quiet_mlflow, sqlite_path
 from depthbox.tracking.words import redacted
 
-__all__ = ["curves_of", "dashboard_command", "run_page"]
+__all__ = ["curves_of", "dashboard_command", "model_of_run", "run_page"]
 
 log = logging.getLogger("depthbox.tracking")
 
@@ -39,6 +39,23 @@ def curves_of(uri: str, run_id: str, *, wait_s: float = 10.0) -> dict[str, Curve
         name: sorted((point.step, point.value) for point in points if math.isfinite(point.value))
         for name, points in curves.items()
     }
+
+
+def model_of_run(uri: str, run_id: str, folder: Path, *, wait_s: float = 10.0) -> Path | None:
+    """The run's `model.safetensors`, copied into `folder` from its artifacts; None where the store knows no such run or model, or does not answer."""
+    if not uri or uri == "none":
+        return None
+    quiet_mlflow()
+    try:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri)
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch = partial(client.download_artifacts, run_id, "model/model.safetensors", str(folder))
+        return Path(patiently(fetch, wait_s=wait_s))
+    except Exception as error:
+        log.warning("no model of run %s: %s", run_id, said(error))
+        return None
 
 
 def run_page(uri: str, run_id: str) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from depthbox.core.dist import agreed, rank
-from depthbox.evaluate.runner import evaluate
 from depthbox.tracking import Tracker
 from depthbox.train.job import ENOUGH, Job
 from depthbox.train.progress import Progress
+from depthbox.train.scoring import scored
 from depthbox.train.state import TrainState
-from depthbox.train.watch import CollapseWatch
+from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
 
 __all__ = ["RunContext"]
 
@@ -23,11 +23,11 @@ class RunContext:
     tracker: Tracker | None
     progress: Progress
     report: Callable[[Mapping[str, float]], None]
-    watch: CollapseWatch = field(init=False)
+    watch: CollapseWatch | FlatDepthWatch = field(init=False)
     _parts_told: int = 0
 
     def __post_init__(self) -> None:
-        self.watch = CollapseWatch(self.job.experiment.schedule.steps)
+        self.watch = watch_of(self.job.experiment)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         if self.tracker is not None:
@@ -43,12 +43,7 @@ class RunContext:
     def evaluate(self, state: TrainState) -> None:
         if self.job.val is None:
             return
-        scores, _ = evaluate(
-            self.job_model(state),
-            self.job.val,
-            views=self.job.experiment.data.views,
-            inference=self.job.experiment.inference,
-        )
+        scores, _ = scored(self.job_model(state), self.job)
         self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
         self.tell(scores.values, step=state.step)
 

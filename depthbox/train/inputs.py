@@ -1,7 +1,9 @@
 """What an experiment names on disk: the data root, photos and annotations below it, the source of depth. No torch."""
 
 import glob
+import json
 import os
+import re
 from pathlib import Path
 
 from depthbox.core.errors import InputError, UsageError
@@ -11,9 +13,10 @@ from depthbox.data.coco import read_coco
 from depthbox.data.fetch import DataCopy, local_copy
 from depthbox.data.schema import CocoData
 from depthbox.depth.cache import default_cache_folder
-from depthbox.experiment import SplitConfig
+from depthbox.experiment import SplitConfig, VideoSplitConfig
+from depthbox.tracking.read import model_of_run
 
-__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split"]
+__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split", "run_folder"]
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 
@@ -34,8 +37,10 @@ def _named(root: str) -> str:
     return root or os.environ.get("DEPTHBOX_DATA", "")
 
 
-def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> CocoData:
+def read_split(root: Path, split: SplitConfig | VideoSplitConfig, name: str, *, masks: bool) -> CocoData:
     """The annotations of `data.train` or `data.val` (`name`): a COCO JSON, or a folder of Cityscapes' maps. Raises `UsageError` where a path is missing."""
+    if isinstance(split, VideoSplitConfig):
+        raise UsageError(f"{name} is video, and has no annotated photos")
     if not split.annotations or not split.images:
         raise UsageError(
             f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON, or a folder such as gtFine/train) are needed; paths below data.root={root}"
@@ -44,14 +49,37 @@ def read_split(root: Path, split: SplitConfig, name: str, *, masks: bool) -> Coc
     return read(root / split.annotations, images=root / split.images, masks=masks)
 
 
-def depth_spec(source: str, root: Path) -> str:
-    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` below the current one."""
+def depth_spec(source: str, root: Path, *, uri: str = "") -> str:
+    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` and `run:` below the current one.
+
+    `uri` is the store that knows the run of `run:ID`; else $MLFLOW_TRACKING_URI.
+    """
     form, _, rest = source.partition(":")
     if form == "maps" and rest:
         return f"maps:{root / Path(rest).expanduser()}"
     if form == "hf" and Path(rest).expanduser().is_dir():
         return f"hf:{Path(rest).expanduser().absolute()}"
+    if form == "run" and rest:
+        return f"run:{run_folder(rest, uri=uri)}"
     return source
+
+
+def run_folder(named: str, *, uri: str = "") -> Path:
+    """A run by its folder, or by its MLflow id: of a run below `out/` of the current folder, else its model from the store. Raises `InputError`."""
+    folder = Path(named).expanduser()
+    if folder.exists():
+        return folder.absolute()
+    for record in sorted(Path("out").glob("**/run.json")):
+        if json.loads(record.read_text()).get("run_id") == named:
+            return record.parent.absolute()
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    kept = default_cache_folder() / "runs" / named
+    # MLflow's ids are hex; anything else is a folder that is not there.
+    model = model_of_run(uri, named, kept) if re.fullmatch("[0-9a-f]{32}", named) else None
+    if model is None:
+        cause = "is no folder, nor the id of a run below out/ or in the store of $MLFLOW_TRACKING_URI"
+        raise InputError(named, "", cause, "give the run folder (out=) of `depthbox train sde`")
+    return model.absolute()
 
 
 def files_of(pattern: str, root: Path, *, name: str, endings: tuple[str, ...] = PHOTOS) -> list[str]:

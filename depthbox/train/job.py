@@ -6,6 +6,7 @@ from pathlib import Path
 from depthbox.data.schema import CocoData
 from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
+from depthbox.data.video import VideoData
 from depthbox.experiment import Experiment
 from depthbox.train.mirror import Mirror
 
@@ -19,7 +20,7 @@ ENOUGH = "enough"
 class Job:
     experiment: Experiment
     source: Source
-    val: CocoData | None
+    val: CocoData | VideoData | None
     depth: DepthSetup | None
     out: Path
     run_id: str

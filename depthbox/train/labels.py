@@ -51,14 +51,20 @@ def training_data(experiment: Experiment, root: Path) -> tuple[CocoData, Plan | 
     return data, plan
 
 
+def _images(experiment: Experiment) -> DataConfig:
+    """What the run learns from; no video."""
+    assert isinstance(experiment.data, DataConfig)
+    return experiment.data
+
+
 def _is_mixed(experiment: Experiment) -> bool:
-    data = experiment.data
+    data = _images(experiment)
     return bool(data.train.labelled or data.train.boxed or data.unlabelled.images)
 
 
 def _counts(experiment: Experiment) -> dict[str, int]:
     """Word -> images a step; the first word is that of a labelled image. Raises `UsageError` for a setting without effect, or that the method cannot use."""
-    data, learns = experiment.data, experiment.method.learns_from
+    data, learns = _images(experiment), experiment.method.learns_from
     labelled, boxed, none = counts_a_step(
         batch_size=experiment.batch_size, labelled_share=data.labelled_share, boxed_share=data.boxed_share
     )
@@ -90,7 +96,7 @@ def _counts(experiment: Experiment) -> dict[str, int]:
 
 def _worded(data: CocoData, experiment: Experiment, root: Path) -> CocoData:
     """The word of every image; photos of `data.unlabelled.images` that the annotations do not list come behind."""
-    asked = experiment.data
+    asked = _images(experiment)
     boxed = set(named_images(asked.train.boxed, root, data)) if asked.train.boxed else set()
     every = {record.image_id for record in data.records}
     labelled = set(named_images(asked.train.labelled, root, data)) if asked.train.labelled else every - boxed

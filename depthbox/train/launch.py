@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,9 @@ from depthbox.core.dist import rank
 from depthbox.core.errors import InputError
 from depthbox.data.local import local_batches
 from depthbox.data.source import Packed
+from depthbox.data.video import VideoData
 from depthbox.experiment import Experiment, name_of
+from depthbox.supervision.config import SdeConfig
 from depthbox.tracking import Status, Tracker, open_tracker
 from depthbox.train.job import Job
 from depthbox.train.loop import Enough, Interrupted
@@ -27,6 +29,8 @@ from depthbox.train.worker import run_worker
 __all__ = ["RunResult", "Watch", "run"]
 
 log = logging.getLogger("depthbox")
+
+DEPTH_HEADLINE = ("spearman", "abs_rel", "rmse", "a1", "prior_spearman", "prior_abs_rel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +44,12 @@ class RunResult:
     out: Path
     picture: Path | None
     open_command: str
+    headline: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
+    """The scores that a run of this kind is read by."""
 
     def as_json(self) -> dict[str, object]:
         """The object that `--json` prints; a score that does not exist is null."""
-        named = dict.fromkeys(("mask_ap", "mask_ap50", "mask_ap75", "box_ap"))
+        named = dict.fromkeys(self.headline)
         scores = named | {name: None if math.isnan(value) else value for name, value in self.scores.items()}
         return {**scores, "note": self.note, **self.counters, "run_id": self.run_id, "out": str(self.out)}
 
@@ -126,7 +132,7 @@ def _local(job: Job, step: int) -> Iterator[Packed]:
 
 def _result(job: Job, tracker: Tracker) -> RunResult:
     found = json.loads((job.out / "result.json").read_text())
-    picture = picture_of_run(job) if job.val is not None else None
+    picture = _picture(job)
     if picture is not None:
         tracker.image(picture, key="predictions", step=job.experiment.schedule.steps)
     tracker.artifact(job.out / "model.safetensors", folder="model")
@@ -144,7 +150,16 @@ def _result(job: Job, tracker: Tracker) -> RunResult:
         out=job.out,
         picture=picture,
         open_command=tracker.command_to_open(),
+        **({"headline": DEPTH_HEADLINE} if isinstance(job.experiment.method, SdeConfig) else {}),
     )
+
+
+def _picture(job: Job) -> Path | None:
+    if isinstance(job.val, VideoData):
+        from depthbox.train.video_pictures import picture_of_video
+
+        return picture_of_video(job)
+    return picture_of_run(job) if job.val is not None else None
 
 
 def _open(experiment: Experiment, job: Job, run_id: str, tags: Mapping[str, str]) -> Tracker:

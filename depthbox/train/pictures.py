@@ -7,8 +7,9 @@ import numpy as np
 
 from depthbox.data.decode import BadImage, read_image
 from depthbox.data.geometry import target_size
-from depthbox.data.schema import Detections, ImageRecord
+from depthbox.data.schema import CocoData, Detections, ImageRecord
 from depthbox.evaluate.figures import Row, image_grid
+from depthbox.experiment import DataConfig
 from depthbox.supervision.config import BoxDepthConfig
 from depthbox.train.job import Job
 
@@ -19,7 +20,7 @@ SHOWN = 6
 
 def picture_of_run(job: Job) -> Path | None:
     """Write `out/predictions.png`; None where no validation photo can be shown."""
-    assert job.val is not None
+    assert isinstance(job.val, CocoData)
     by_image = read_detections(job.out / "detections.json", {c: i for i, c in enumerate(job.val.category_ids)})
     rows = [
         row
@@ -80,9 +81,10 @@ def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndar
     from depthbox.core.shapes import MASK_STRIDE
     from depthbox.supervision.box_depth import active_edges
 
-    config, views = job.experiment.method, job.experiment.data.views
-    if not isinstance(config, BoxDepthConfig):
+    config, data = job.experiment.method, job.experiment.data
+    if not isinstance(config, BoxDepthConfig) or not isinstance(data, DataConfig):
         return None
+    views = data.views
     height, width = target_size(
         (disparity.shape[0], disparity.shape[1]), short_side=views.short_side, max_side=views.max_side
     )

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import cast
 
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
@@ -16,12 +17,14 @@ from depthbox.depth.cache import default_cache_folder
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.depth.estimator import build_estimator
 from depthbox.depth.maps import MapsDepth
-from depthbox.experiment import PLACES, DepthConfig, Experiment, name_of
+from depthbox.experiment import PLACES, DataConfig, DepthConfig, Experiment, VideoDataConfig, name_of
+from depthbox.models.config import ModelConfig, SdeModelConfig
 from depthbox.supervision.build import check_method
 from depthbox.tracking import redacted
 from depthbox.train.inputs import data_copy, data_root, depth_spec, read_split
 from depthbox.train.job import Job
 from depthbox.train.labels import training_data
+from depthbox.train.prepare_video import prepare_video
 from depthbox.train.state import initial_model
 
 __all__ = ["claim_folder", "prepare"]
@@ -34,6 +37,8 @@ WORDS = ("auto", "builtin", "hub", "none")
 
 def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
+    if isinstance(experiment.data, VideoDataConfig):
+        return prepare_video(_with_absolute_paths(experiment), run_id=run_id)
     needs_masks, copy = experiment.method.needs_masks, data_copy(experiment.data.root)
     root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train, plan = training_data(experiment, root)
@@ -51,7 +56,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         refuse_leak(train, val)
     for finding in validate_data(train, val, decode=False, leaks=not strict):
         log.warning("%s", finding)
-    depth = _depth_setup(experiment.depth, root, train)
+    depth = _depth_setup(experiment.depth, root, train, uri=experiment.tracking.uri)
     if depth is None and experiment.depth.disturb != DisturbConfig():
         raise UsageError("depth.disturb has nothing to disturb; set depth.source")
     experiment = _with_absolute_paths(experiment)
@@ -63,7 +68,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         teacher_from=experiment.method.teacher_from(experiment.schedule.steps),
         data=train,
         plan=plan,
-        views=experiment.data.views,
+        views=cast(DataConfig, experiment.data).views,
         masks=needs_masks,
         guard_folder=str(out / "decoding"),
     )
@@ -99,9 +104,9 @@ def claim_folder(experiment: Experiment) -> str:
         ) from error
 
 
-def _depth_setup(depth: DepthConfig, root: Path, train: CocoData) -> DepthSetup | None:
+def _depth_setup(depth: DepthConfig, root: Path, train: CocoData, *, uri: str) -> DepthSetup | None:
     """How to make the depth stage, after a look at what can be wrong: weights, maps that are missing, their sign."""
-    spec = depth_spec(depth.source, root)
+    spec = depth_spec(depth.source, root, uri=uri)
     estimator = build_estimator(spec, device=depth.device, maps_kind=depth.maps.kind, maps_zero=depth.maps.zero)
     if estimator is None:
         return None
@@ -130,11 +135,14 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
     """Weights are given from the current folder, which a Ray worker does not share."""
     model = experiment.model
     paths = {"init": model.init} | ({} if model.weights in WORDS else {"weights": model.weights})
+    if isinstance(model, SdeModelConfig) and model.pose_weights not in WORDS:
+        paths["pose_weights"] = model.pose_weights
     return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
 
 
 def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
     model = experiment.model
+    assert isinstance(model, ModelConfig)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head)
     initial_model(experiment, classes=classes)

@@ -35,6 +35,7 @@ class SavedRun:
     def model(self, *, classes: int, experiment: Experiment) -> Model:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
         device = choose_device(experiment.device)
+        assert isinstance(experiment.model, ModelConfig)
         model = untrained(experiment.model, classes=classes)
         try:
             model.load_state_dict(load_model(self.weights))
@@ -51,6 +52,9 @@ def open_run_folder(folder: Path) -> SavedRun:
     if not (folder / "experiment.json").is_file():
         cause = "holds no experiment.json" if folder.is_dir() else "there is no such folder"
         raise InputError(folder, "", cause, "give the run folder (out=) of `depthbox train`")
+    if "data.train.sequences" in (folder / "experiment.json").read_text():
+        next_step = f"score it with `depthbox depth evaluate depth.source=run:{folder} images=DIR depths=DIR`"
+        raise InputError(folder, "", "is the run of a depth network, which has no masks and no boxes", next_step)
     checkpoint, weights = latest_checkpoint(folder), folder / "model.safetensors"
     if not weights.is_file():
         if checkpoint is None:

@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
 from depthbox.experiment import Experiment
+from depthbox.models.config import SdeModelConfig
+from depthbox.models.sde_net import SdeNetwork, build_sde
 from depthbox.models.segmenter import Model, build
 from depthbox.supervision.build import build_method
 from depthbox.supervision.method import Method
@@ -24,7 +26,7 @@ __all__ = ["TrainState", "choose_device", "cpu_computes_bfloat16", "initial_mode
 
 @dataclass(slots=True, kw_only=True)
 class TrainState:
-    model: Model
+    model: Model | SdeNetwork
     student: nn.Module
     """The model, wrapped in DDP where there are several workers."""
     method: Method
@@ -69,7 +71,7 @@ def make_state(job: Job) -> TrainState:
         model,
         steps=experiment.schedule.steps,
         depth=job.depth is not None,
-        mask_head=experiment.model.mask_head,
+        mask_head="" if isinstance(experiment.model, SdeModelConfig) else experiment.model.mask_head,
         class_names=job.classes,
     )
     state = TrainState(
@@ -95,10 +97,11 @@ def make_state(job: Job) -> TrainState:
     return state
 
 
-def initial_model(experiment: Experiment, *, classes: int) -> Model:
+def initial_model(experiment: Experiment, *, classes: int) -> Model | SdeNetwork:
     """The network before the first step: weights of new layers from the seed, then `model.init` where names and shapes fit."""
     torch.manual_seed(experiment.seed)
-    model = build(experiment.model, classes=classes)
+    config = experiment.model
+    model = build_sde(config) if isinstance(config, SdeModelConfig) else build(config, classes=classes)
     if experiment.model.init:
         _start_from(model, experiment.model.init)
     return model
@@ -134,7 +137,7 @@ def _continue(state: TrainState, checkpoint: Checkpoint) -> None:
         state.counters = Counters(cast(dict, saved)["counters"])
 
 
-def _start_from(model: Model, source: str) -> None:
+def _start_from(model: Model | SdeNetwork, source: str) -> None:
     """Copy every tensor whose name and shape fit; the classifier of another class count stays new."""
     from pathlib import Path
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
-__all__ = ["CollapseWatch"]
+from depthbox.experiment import Experiment
+from depthbox.supervision.config import SdeConfig
+
+__all__ = ["CollapseWatch", "FlatDepthWatch", "watch_of"]
 
 FULL, EMPTY, PATIENCE = 0.95, 0.1, 5
+FLAT = 0.05
 
 
 class CollapseWatch:
@@ -30,3 +34,31 @@ class CollapseWatch:
             f"step {step}: the masks fill {ratio:.0%} of their boxes, {what}; lower method.weights.color_affinity or depth_affinity, or take "
             f"{start} method.prior_size, and look at the depth edges in the picture of the run"
         )
+
+
+class FlatDepthWatch:
+    """Says once that depth from video has become a constant: `disparity_spread` below 0.05 in five log lines in a row, after the first third of the run."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self._in_a_row, self._said = 0, False
+
+    def look(self, metrics: Mapping[str, float], *, step: int) -> str:
+        """The warning, at the one time it is due; else an empty text."""
+        if self._said or "loss/photometric" not in metrics or step < self.steps / 3:
+            return ""
+        spread = metrics["disparity_spread"]
+        self._in_a_row = self._in_a_row + 1 if spread < FLAT else 0
+        if self._in_a_row < PATIENCE:
+            return ""
+        self._said = True
+        return (
+            f"step {step}: the depth has collapsed to a constant (its spread is {spread:.1%} of its mean); does the camera move? "
+            "try a larger data.gap, another seed or a lower schedule.learning_rate"
+        )
+
+
+def watch_of(experiment: Experiment) -> CollapseWatch | FlatDepthWatch:
+    """What can go wrong with this method."""
+    kind = FlatDepthWatch if isinstance(experiment.method, SdeConfig) else CollapseWatch
+    return kind(experiment.schedule.steps)

@@ -12,19 +12,21 @@ from safetensors.torch import save_file
 
 from depthbox.core.config import flatten
 from depthbox.core.dist import rank
-from depthbox.data.schema import Detections
+from depthbox.data.schema import CocoData
 from depthbox.data.source import Packed
+from depthbox.depth.trained import SDE_NOTE
 from depthbox.evaluate.cityscapes import cityscapes_scores
 from depthbox.evaluate.instance import Scores
 from depthbox.evaluate.results import coco_results
-from depthbox.evaluate.runner import evaluate
 from depthbox.experiment import PLACES, name_of
+from depthbox.supervision.config import SdeConfig
 from depthbox.tracking import NullTracker, Tracker, open_tracker, redacted
 from depthbox.train.context import RunContext
 from depthbox.train.job import Job
 from depthbox.train.loop import train
 from depthbox.train.mirror import RESULTS
 from depthbox.train.progress import Progress, Relay, say
+from depthbox.train.scoring import scored
 from depthbox.train.state import TrainState, make_state
 
 __all__ = ["run_worker"]
@@ -61,17 +63,12 @@ def run_worker(
 
 def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     model = context.job_model(state)
-    scores = Scores(values={}, note="no validation set was given")
-    detections: list[Detections] = []
-    if job.val is not None:
-        scores, detections = evaluate(
-            model, job.val, views=job.experiment.data.views, inference=job.experiment.inference
-        )
+    scores, detections = scored(model, job)
     context.tell(scores.values, step=job.experiment.schedule.steps)
     counters = state.counters.gathered()
     if rank() != 0:
         return
-    if job.val is not None:
+    if isinstance(job.val, CocoData):
         scores = scores.beside(cityscapes_scores(job.val, detections))
     context.log({f"val/{name}": value for name, value in scores.values.items()}, step=job.experiment.schedule.steps)
     context.log(counters.totals(), step=job.experiment.schedule.steps)
@@ -80,7 +77,7 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
         job.out / "model.safetensors",
         metadata=_metadata(job, scores),
     )
-    if job.val is not None:
+    if isinstance(job.val, CocoData):
         _write(job.out / "detections.json", coco_results(detections, job.val.category_ids))
     quarantined = [{"path": path, "reason": reason} for path, reason in counters.bad.values()]
     _write(
@@ -94,12 +91,10 @@ def _metadata(job: Job, scores: Scores) -> dict[str, str]:
     """What prediction needs to know about the weights, and what a model card says of them: the file is enough by itself."""
     experiment = job.experiment
     how = {name: value for name, value in flatten(experiment).items() if not name.startswith(PLACES)}
-    said = {
+    said: dict[str, object] = {
         "classes": job.classes,
-        "category_ids": job.source.data.category_ids,
         "model": flatten(experiment.model),
         "views": flatten(experiment.data.views),
-        "inference": flatten(experiment.inference),
         "method": re.sub(r"(?<!^)(?=[A-Z])", "_", type(experiment.method).__name__.removesuffix("Config")).lower(),
         "settings": {name: redacted(value) if isinstance(value, str) else value for name, value in how.items()},
         "digest": name_of(experiment),
@@ -107,6 +102,11 @@ def _metadata(job: Job, scores: Scores) -> dict[str, str]:
         "data_images": len(job.source.data.records),
         "scores": {name: value for name, value in scores.values.items() if math.isfinite(value)},
     }
+    method, views = experiment.method, experiment.data.views
+    if isinstance(method, SdeConfig):
+        said[SDE_NOTE] = {"short_side": views.short_side, "nearest": method.nearest, "farthest": method.farthest}
+    else:
+        said |= {"category_ids": job.source.data.category_ids, "inference": flatten(experiment.inference)}
     return {name: json.dumps(value) for name, value in said.items()}
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data.schema import CocoData
 from depthbox.tracking import Status, open_tracker
 from depthbox.train.inputs import data_root, depth_spec
 from depthbox.train.local_resources import this_machine
@@ -171,7 +172,7 @@ def _checked(search: Search, place: SweepPlace) -> Search:
     job = prepare(replace(base, out=str(place.out)))
     if job.val is None:
         raise UsageError("a sweep compares trials by their scores; give data.val.images= and data.val.annotations=")
-    if search.metric.startswith("mask") and not job.val.has_masks:
+    if search.metric.startswith("mask") and isinstance(job.val, CocoData) and not job.val.has_masks:
         raise InputError(
             job.val.source, "", f"has no masks, so there is no {search.metric}", "give masks, or search.metric=box_ap"
         )

@@ -191,3 +191,12 @@ def test_a_setting_that_came_later_renames_nothing_until_it_is_used():
     assert digest(After()) == digest(Before())
     changed = {digest(vary(After(), change)) for change in ({"later": 4}, {"group.rate": 0.1}, {"inner.steps": 11})}
     assert len(changed | {digest(Before())}) == 4
+
+
+def test_a_bracket_at_the_end_of_a_pattern_is_not_the_list_s():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Names:
+        names: tuple[str, ...] = ()
+
+    assert vary(Names(), {"names": "seq_0[0-5]"}).names == ("seq_0[0-5]",)
+    assert vary(Names(), {"names": "[a, b]"}).names == vary(Names(), {"names": "(a,b)"}).names == ("a", "b")

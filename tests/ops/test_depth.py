@@ -1,13 +1,15 @@
 """Disparity is relative: min and max of a map are 0 and 1, unknown stays unknown, and pooling counts what is known."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from golden_values import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbox.ops.depth import disparity_from_depth, min_max, pool_known
+from depthbox.ops.depth import berhu, disparity_from_depth, min_max, pool_known
 
 NAN = math.nan
 value = st.floats(-100, 100, width=32)
@@ -57,3 +59,10 @@ def test_pooling_averages_what_is_known(values):
             known = cell[torch.isfinite(cell)]
             wanted = known.mean() if len(known) else torch.tensor(NAN)
             torch.testing.assert_close(pooled[0, 0, y, x], wanted, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def test_berhu_as_published(shared: Path):
+    golden = golden_values(shared, "losses_metric", folder="self_supervised_depth")
+    one, other, mask = (golden[f"berhu_{name}"] for name in ("input", "target", "mask"))
+    torch.testing.assert_close(berhu(one, other, mask), golden["berhu"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(berhu(one.log1p(), other.log1p(), mask), golden["berhu_log"], rtol=1e-4, atol=1e-5)

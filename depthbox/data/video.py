@@ -1,0 +1,159 @@
+"""Folders of frames with intrinsics -> checked sequences. Plain imports, no torch: everything that can be wrong is said here."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from depthbox.core.errors import InputError, UsageError
+from depthbox.data.decode import BadImage, read_image
+from depthbox.data.intrinsics import Intrinsics, read_intrinsics
+from depthbox.data.video_files import depth_of, find_sequences
+
+__all__ = ["FrameRecord", "VideoData", "read_video"]
+
+STILL = 0.3
+"""Mean difference of neighbouring frames in grey levels (0..255), both shrunk to 64 pixels, below which nothing moves; a noisy camera at rest has
+about 0.1, a slow one that moves 1."""
+
+_SHORT = "a frame is learnt from the frames before and after it"
+_LOOKED_AT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRecord:
+    """One frame that has a frame before and one after it."""
+
+    path: str
+    before: str
+    after: str
+    intrinsics: Intrinsics
+    size_hw: tuple[int, int]
+    depth: str = ""
+    """The file of measured depth beside the frame; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VideoData:
+    """Sequences, checked. `records` in the order of the sequences and of time."""
+
+    source: str
+    records: tuple[FrameRecord, ...]
+    sequences: tuple[str, ...]
+    digest: str
+    findings: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+
+def read_video(
+    root: Path,
+    names: Sequence[str],
+    *,
+    name: str = "data.train",
+    gaps: Sequence[int] = (1,),
+    frames: str = "",
+    depths: str = "",
+) -> VideoData:
+    """The sequences `names` (folders or patterns below `root`), each frame with those before and after it, once for each of `gaps`
+    that its sequence is long enough for.
+
+    `frames` and `depths` are patterns of file names where the folders hold more than one kind of picture. Raises `UsageError` and `InputError`
+    in one line: no folder, too few frames, frames of changing size, intrinsics that are missing or not of these frames, nothing moves.
+    """
+    if not names:
+        raise UsageError(f"{name}.sequences= is needed: folders of frames, with commas between; paths below {root}")
+    if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
+        raise UsageError(f"data.gap={','.join(map(str, gaps))}: allowed are different numbers from 1 up")
+    least = min(gaps)
+    records: list[FrameRecord] = []
+    kept, still = [], []
+    for title, folder, files in find_sequences(root, names, name=name, frames=frames):
+        if len(files) < 2 * least + 1:
+            cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
+            raise InputError(folder, title, cause, "give a longer sequence" + ", or a smaller data.gap=" * (least > 1))
+        size_hw = _common_size(files)
+        intrinsics = read_intrinsics(folder, root=root, size_hw=size_hw, first=files[0])
+        if _motion(files, _longest(gaps, files)) < STILL:
+            still.append(title)
+            continue
+        kept.append(title)
+        for gap in gaps:
+            records += _records(files, gap, intrinsics, size_hw, depths)
+    if not records:
+        cause = "nothing moves: neighbouring frames are the same picture, and depth is learnt from motion alone"
+        raise InputError(root, ", ".join(still[:3]), cause, "give video of a moving camera, or a larger data.gap=")
+    findings = tuple(f"{root}: {title}: nothing moves in it; it is left out" for title in still)
+    return VideoData(
+        source=str(root), records=tuple(records), sequences=tuple(kept), digest=_digest(records), findings=findings
+    )
+
+
+def _records(
+    files: list[Path], gap: int, intrinsics: Intrinsics, size_hw: tuple[int, int], depths: str
+) -> list[FrameRecord]:
+    return [
+        FrameRecord(
+            path=str(files[i]),
+            before=str(files[i - gap]),
+            after=str(files[i + gap]),
+            intrinsics=intrinsics,
+            size_hw=size_hw,
+            depth=depth_of(files[i], depths),
+        )
+        for i in range(gap, len(files) - gap)
+    ]
+
+
+def _longest(gaps: Sequence[int], files: list[Path]) -> int:
+    return max(gap for gap in gaps if len(files) >= 2 * gap + 1)
+
+
+def _common_size(files: list[Path]) -> tuple[int, int]:
+    """Read from the headers alone. Raises `InputError` for the first frame of another size."""
+    first = _size(files[0])
+    for file in files[1:]:
+        if (size := _size(file)) != first:
+            have, want = (f"{hw[1]}x{hw[0]}" for hw in (size, first))
+            cause = f"is {have}, the frames before it are {want} (width x height): one camera has one size"
+            raise InputError(file, "", cause, "put frames of another size into a sequence of their own")
+    return first
+
+
+def _size(file: Path) -> tuple[int, int]:
+    try:
+        with Image.open(file) as photo:
+            return photo.height, photo.width
+    # A damaged file makes Pillow raise whatever its parser stumbles over.
+    except Exception as error:
+        cause = f"cannot be read as a picture ({type(error).__name__}: {error})"
+        raise InputError(file, "", cause, "remove the frame, or write it again") from None
+
+
+def _motion(files: list[Path], gap: int) -> float:
+    """The mean difference between frames `gap` apart, in grey levels, of the pair of some that differs most."""
+    starts = np.unique(np.linspace(0, len(files) - 1 - gap, _LOOKED_AT).astype(int))
+    return max(_difference(files[i], files[i + gap]) for i in starts)
+
+
+def _difference(a: Path, b: Path) -> float:
+    try:
+        first, second = (
+            np.asarray(read_image(path, short_side=64, max_side=None).image, np.float32).mean(2) for path in (a, b)
+        )
+    except BadImage:  # set aside by name in the run
+        return STILL
+    return float(np.abs(first - second).mean())
+
+
+def _digest(records: Sequence[FrameRecord]) -> str:
+    """Of names, sizes in bytes, and intrinsics: what another video would not share."""
+    total = hashlib.sha256(b"depthbox-video-1")
+    for record in records:
+        sizes = [Path(path).stat().st_size for path in (record.path, record.before, record.after)]
+        row = [*Path(record.path).parts[-2:], *sizes, *record.intrinsics.values]
+        total.update(json.dumps(row).encode())
+    return total.hexdigest()

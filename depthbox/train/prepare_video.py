@@ -1,0 +1,74 @@
+"""An experiment on video -> a job: sequences and networks checked before anything starts."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from depthbox.core.errors import UsageError
+from depthbox.data.plan import Plan
+from depthbox.data.video import VideoData, read_video
+from depthbox.data.video_source import VideoSource
+from depthbox.depth.disturb import DisturbConfig
+from depthbox.experiment import DepthConfig, Experiment, VideoDataConfig, VideoSplitConfig
+from depthbox.models.config import SdeModelConfig
+from depthbox.models.sde_net import input_size
+from depthbox.supervision.config import SdeConfig
+from depthbox.train.inputs import data_copy, data_root
+from depthbox.train.job import Job
+from depthbox.train.state import initial_model
+
+__all__ = ["prepare_video"]
+
+log = logging.getLogger("depthbox")
+
+
+def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
+    """Read the sequences and make the job. Raises `InputError` or `UsageError` in words."""
+    data = cast(VideoDataConfig, experiment.data)
+    _check_settings(experiment)
+    copy = data_copy(data.root)
+    root = Path(copy.folder) if copy else data_root(data.root)
+    train = _read(root, data, data.train, "data.train", data.gap)
+    # A frame is scored once.
+    val = _read(root, data, data.val, "data.val", data.gap[:1]) if data.val.sequences else None
+    for finding in [*train.findings, *(val.findings if val else ())]:
+        log.warning("%s", finding)
+    plan = Plan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
+    plan.share(0, experiment.workers)
+    initial_model(experiment, classes=0)
+    out = Path(experiment.out).absolute()
+    source = VideoSource(
+        copy=copy,
+        data=train,
+        plan=plan,
+        views=data.views,
+        masks=False,
+        guard_folder=str(out / "decoding"),
+        size_hw=input_size(train.records[0].size_hw, short_side=data.views.short_side),
+    )
+    return Job(experiment=experiment, source=source, val=val, depth=None, out=out, run_id=run_id)
+
+
+def _read(root: Path, data: VideoDataConfig, split: VideoSplitConfig, name: str, gaps: Sequence[int]) -> VideoData:
+    return read_video(root, split.sequences, name=name, gaps=gaps, frames=data.frames, depths=data.depths)
+
+
+def _check_settings(experiment: Experiment) -> None:
+    """Raises `UsageError` for a setting that cannot have an effect, or makes no sense."""
+    method, model = cast(SdeConfig, experiment.method), cast(SdeModelConfig, experiment.model)
+    views = cast(VideoDataConfig, experiment.data).views
+    if experiment.depth != DepthConfig(source="none", cache=experiment.depth.cache, disturb=DisturbConfig()):
+        raise UsageError("depth.source: sde learns depth from the video alone; leave depth.* out")
+    if method.weights.feature_distance and model.weights == "none":
+        raise UsageError("method.weights.feature_distance needs pretrained weights to stay near to; set model.weights")
+    if not 0 < method.nearest < method.farthest:
+        raise UsageError(
+            f"method.nearest={method.nearest:g} method.farthest={method.farthest:g}: allowed is 0 < nearest < farthest"
+        )
+    if views.short_side < 32 or views.short_side % 32:
+        raise UsageError(f"data.views.short_side={views.short_side}: takes a multiple of 32")
+    if not 0 <= views.jitter < 1 or not 0 <= views.flip <= 1:
+        raise UsageError("data.views: jitter from 0 to below 1, flip from 0 to 1")
+    if model.width < 8 or model.width % 8:
+        raise UsageError(f"model.width={model.width}: takes a multiple of 8, for group norm")

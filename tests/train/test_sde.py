@@ -1,0 +1,144 @@
+"""Depth from video as a whole run: resume to the bit, scores, a picture, and what it is good for: the depth of another run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_data import tiny_experiment, write_tiny_data
+from tiny_video import tiny_sde, write_tiny_video
+
+from depthbox.core.errors import InputError, UsageError
+from depthbox.depth.estimator import build_estimator
+from depthbox.depth.trained import TrainedDepth
+from depthbox.train.checkpoint import latest_checkpoint
+from depthbox.train.context import RunContext
+from depthbox.train.inputs import depth_spec
+from depthbox.train.launch import run
+from depthbox.train.loop import Interrupted
+from depthbox.train.prepare import prepare
+from depthbox.train.saved import open_run_folder
+from depthbox.train.watch import FlatDepthWatch
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_video(tmp_path_factory.mktemp("video"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory):
+    return run(tiny_sde(data, tmp_path_factory.mktemp("sde") / "run"))
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_scores_beside_the_prior_a_picture_and_words_about_scale(finished):
+    answer = finished.as_json()
+    assert {"spearman", "abs_rel", "rmse", "a1", "prior_spearman", "prior_abs_rel"} <= answer.keys()
+    assert "mask_ap" not in answer and answer["rows_in"] == answer["rows_ok"] == 4
+    assert "scaled so that its median is that of its truth" in finished.note
+    assert finished.picture is not None and finished.picture.is_file()
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.01])
+def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, monkeypatch, distance: float) -> None:
+    settings: dict[str, object] = {"method.weights.feature_distance": distance}
+    if distance:  # needs weights to stay near to
+        settings |= {"model.backbone": "mobilenetv2_100", "model.weights": "builtin"}
+    run(tiny_sde(data, tmp_path / "whole", **settings))
+    asked = iter([False, False, True] + [False] * 9)
+    monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
+    with pytest.raises(Interrupted):
+        run(tiny_sde(data, tmp_path / "cut", **settings))
+    cut = latest_checkpoint(tmp_path / "cut")
+    assert cut is not None and cut.step == 3
+    run(tiny_sde(data, tmp_path / "cut", **settings))
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_it_is_the_depth_of_another_run_and_is_cached(finished, tmp_path: Path) -> None:
+    photos = write_tiny_data(tmp_path / "photos")
+    cache = {"depth.source": f"run:{finished.out}", "depth.cache": str(tmp_path / "cache"), "data.processes": 0}
+    first = run(tiny_experiment(photos, tmp_path / "boxes", **cache))
+    assert first.counters["depth_inferences"] == 6
+    again = run(tiny_experiment(photos, tmp_path / "again", **cache, seed=1))
+    assert again.counters["depth_inferences"] == 0 and again.counters["cache_hits"] > 0
+
+
+def test_a_run_is_named_by_its_folder_or_its_id(finished, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").symlink_to(finished.out)
+    (finished.out / "run.json").write_text(json.dumps({"run_id": "0123abcd"}))
+    monkeypatch.chdir(tmp_path)
+    assert build_estimator(depth_spec("run:out/mine", tmp_path)) is not None
+    copied = tmp_path / "out" / "copied"
+    copied.mkdir()
+    for name in ("run.json", "model.safetensors"):
+        (copied / name).write_bytes((finished.out / name).read_bytes())
+    assert depth_spec("run:0123abcd", tmp_path) == f"run:{copied}"
+    with pytest.raises(InputError, match="no folder, nor the id of a run"):
+        depth_spec("run:nothing", tmp_path)
+
+
+def test_the_store_has_the_model_of_a_run_whose_folder_is_gone(data: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    result = run(tiny_sde(data, tmp_path / "run", **{"tracking.uri": uri, "schedule.steps": 2}))
+    digest = TrainedDepth(result.out).digest
+    shutil.rmtree(result.out)
+    found = build_estimator(depth_spec(f"run:{result.run_id}", tmp_path, uri=uri))
+    assert found is not None and found.digest == digest
+
+
+def test_a_depth_run_has_no_masks_to_evaluate(finished) -> None:
+    with pytest.raises(InputError, match=r"the run of a depth network.*depthbox depth evaluate"):
+        open_run_folder(finished.out)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"data.train.sequences": ""}, r"data\.train\.sequences= is needed"),
+        ({"data.gap": "1,0"}, r"data\.gap=1,0"),
+        ({"depth.source": "builtin"}, "learns depth from the video alone"),
+        ({"method.weights.feature_distance": 0.1}, "needs pretrained weights"),
+        ({"method.nearest": 200.0}, "0 < nearest < farthest"),
+        ({"data.views.short_side": 100}, "takes a multiple of 32"),
+        ({"batch_size": 3, "workers": 2}, "does not divide"),
+    ],
+)
+def test_settings_without_sense_are_refused(data: Path, tmp_path: Path, setting, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        prepare(tiny_sde(data, tmp_path / "out", **setting))
+
+
+def test_an_unreadable_frame_is_set_aside_by_name(tmp_path: Path) -> None:
+    video = write_tiny_video(tmp_path / "video", frames=12)
+    file = video / "seq_0" / "frame_005.png"
+    file.write_bytes(file.read_bytes()[:600])  # the header is whole
+    result = run(tiny_sde(video, tmp_path / "run", **{"data.quarantine_share": 0.9, "data.val.sequences": ""}))
+    assert result.counters["rows_quarantined"] > 0
+    rows = json.loads((tmp_path / "run" / "result.json").read_text())["quarantined"]
+    assert all(row["path"].endswith("frame_005.png") for row in rows)
+
+
+def test_a_flat_depth_is_said_once_after_patience() -> None:
+    watch = FlatDepthWatch(30)
+    lines = [{"loss/photometric": 0.1, "disparity_spread": 0.01}] * 12
+    said = [watch.look(line, step=step) for step, line in enumerate(lines, start=8)]
+    assert [bool(text) for text in said].index(True) == 6 and sum(map(bool, said)) == 1
+    assert "collapsed to a constant (its spread is 1.0% of its mean)" in "".join(said)
+    assert not FlatDepthWatch(30).look({"loss/photometric": 0.1, "disparity_spread": 0.4}, step=30)
