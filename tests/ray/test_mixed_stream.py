@@ -90,6 +90,7 @@ def test_ray_and_local_give_equal_weights_and_the_broken_photo_is_named(data: Pa
     assert there.counters == here.counters and there.counters["rows_quarantined"] == 1
 
 
+@pytest.mark.slow
 def test_two_workers_agree_with_one_up_to_float_order(data: Path, tmp_path: Path) -> None:
     sgd = {"schedule.optimizer": "sgd", "schedule.learning_rate": 0.01, "schedule.steps": 3}
     run(mixed(data, tmp_path / "one", launcher="local", **sgd))
