@@ -82,6 +82,7 @@ def test_the_shards_are_the_packs_of_the_local_launcher(data: Path, tmp_path: Pa
             assert part.image_ids == one.image_ids[slots.start : slots.stop]
 
 
+@pytest.mark.slow
 def test_ray_and_local_give_equal_weights_and_the_broken_photo_is_named(data: Path, tmp_path: Path) -> None:
     there = run(mixed(data, tmp_path / "ray"))
     here = run(mixed(data, tmp_path / "local", launcher="local"))

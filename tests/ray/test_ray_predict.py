@@ -41,6 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_bucket_on_ray_gives_what_a_folder_gives_here(trained: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("moto", reason="the S3 server of the tests")
     photos = shutil.copytree(data / "val", tmp_path / "photos")
