@@ -58,12 +58,13 @@ def local_cluster(folder: Path, *words: str, **env: str) -> Iterator[LocalCluste
             process=process, port=port, dashboard=exported["RAY_API_SERVER_ADDRESS"], token=token, env=outer | exported
         )
     finally:
-        started = [process.pid, *(p.pid for p in psutil.Process(process.pid).children(recursive=True))]
+        started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
-        left = [p for p in started if psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE]
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
+        _, left = psutil.wait_procs(started, timeout=30)  # on a busy machine they end after it
+        left = [one for one in left if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        for one in left:
+            one.kill()
         assert not left, f"{len(left)} processes outlived their cluster"
 
 
