@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,8 @@ from PIL import Image
 from tiny_coco import write_json, write_tiny_coco
 
 from depthbox.recipes import RECIPES
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SECRET = "Tr0ub4dor-9"
 READY = [name for name, build in RECIPES.items() if build is not None]
@@ -48,16 +49,6 @@ def make_data(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------

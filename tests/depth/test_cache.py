@@ -1,4 +1,4 @@
-"""Run as a script (`test_cache.py FOLDER LOG SEED`) this file is one of the processes that share a cache."""
+"""The disparity cache of one process: what is a hit, what is not believed, and disks that fail."""
 
 import os
 import subprocess
@@ -8,39 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from bright_photos import Brightness, H, W, photos_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from depthbox.depth.cache import CacheKey, DisparityCache, default_cache_folder
 from depthbox.depth.estimator import BadDepth
-
-H, W = 12, 16
-
-
-class Brightness:
-    """An estimator: brighter is nearer. It writes the digest of every image it looks at (its first pixel) to a log."""
-
-    cached = True
-    name = "brightness"
-
-    def __init__(self, log: Path, digest: str = "b" * 64, pause_s: float = 0.0) -> None:
-        self.log, self.digest, self.pause_s = log, digest, pause_s
-
-    def disparity(self, images, paths):
-        time.sleep(self.pause_s * len(images))
-        with self.log.open("a") as file:
-            file.writelines(f"{path}\n" for path in paths)
-        return [image[..., 0].astype(np.float32) / 255 for image in images]
-
-    def looked_at(self) -> int:
-        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
-
-
-def _photos(numbers, size_hw=(H, W)):
-    images = [np.random.default_rng(n).integers(0, 255, (*size_hw, 3), dtype=np.uint8) for n in numbers]
-    return images, [f"{n:032x}" for n in numbers], [f"{n}.jpg" for n in numbers]
 
 
 @pytest.fixture
@@ -53,7 +27,7 @@ def _files(folder):
 
 
 def test_a_second_look_is_a_hit_with_the_same_bits(tmp_path, estimator):
-    photos = _photos([1, 2, 300])
+    photos = photos_of([1, 2, 300])
     cold, hits, inferences = DisparityCache(tmp_path / "c").get_or_infer(*photos, estimator)
     assert (hits, inferences) == (0, 3)
     warm, hits, inferences = DisparityCache(tmp_path / "c").get_or_infer(*photos, estimator)
@@ -65,20 +39,20 @@ def test_a_second_look_is_a_hit_with_the_same_bits(tmp_path, estimator):
 
 def test_only_what_is_missing_is_inferred_and_order_is_kept(tmp_path, estimator):
     cache = DisparityCache(tmp_path / "c")
-    cache.get_or_infer(*_photos([2]), estimator)
-    maps, hits, inferences = cache.get_or_infer(*_photos([1, 2, 3, 1]), estimator)
+    cache.get_or_infer(*photos_of([2]), estimator)
+    maps, hits, inferences = cache.get_or_infer(*photos_of([1, 2, 3, 1]), estimator)
     assert (hits, inferences) == (2, 2), "image 2 was there, the second image 1 is served from the first"
     assert estimator.looked_at() == 3
-    for values, image in zip(maps, _photos([1, 2, 3, 1])[0], strict=True):
+    for values, image in zip(maps, photos_of([1, 2, 3, 1])[0], strict=True):
         np.testing.assert_allclose(values, image[..., 0] / 255, atol=5e-4)
 
 
 def test_size_estimator_and_image_are_all_part_of_the_key(tmp_path, estimator):
     cache = DisparityCache(tmp_path / "c")
-    images, digests, paths = _photos([1])
+    images, digests, paths = photos_of([1])
     cache.get_or_infer(images, digests, paths, estimator)
     for other in [
-        (_photos([1], (2 * H, 2 * W))[0], digests, estimator),
+        (photos_of([1], (2 * H, 2 * W))[0], digests, estimator),
         (images, ["f" * 32], estimator),
         (images, digests, Brightness(estimator.log, "c" * 64)),
     ]:
@@ -88,8 +62,8 @@ def test_size_estimator_and_image_are_all_part_of_the_key(tmp_path, estimator):
 
 def test_no_folder_means_no_cache(estimator):
     cache = DisparityCache(None)
-    assert cache.get_or_infer(*_photos([1, 2]), estimator)[1:] == (0, 2)
-    assert cache.get_or_infer(*_photos([1, 2]), estimator)[1:] == (0, 2)
+    assert cache.get_or_infer(*photos_of([1, 2]), estimator)[1:] == (0, 2)
+    assert cache.get_or_infer(*photos_of([1, 2]), estimator)[1:] == (0, 2)
     assert cache.get_or_infer([], [], [], estimator) == ([], 0, 0)
 
 
@@ -121,7 +95,7 @@ def _damage_huge_header(path):
     "damage", [_damage_truncate, _damage_empty, _damage_garbage, _damage_flip, _damage_huge_header]
 )
 def test_a_damaged_entry_is_inferred_again_and_mended(tmp_path, estimator, damage):
-    cache, photos = DisparityCache(tmp_path / "c"), _photos([1, 2])
+    cache, photos = DisparityCache(tmp_path / "c"), photos_of([1, 2])
     cold, _, _ = cache.get_or_infer(*photos, estimator)
     damage(_files(tmp_path / "c")[0])
     again, hits, inferences = cache.get_or_infer(*photos, estimator)
@@ -131,7 +105,7 @@ def test_a_damaged_entry_is_inferred_again_and_mended(tmp_path, estimator, damag
 
 
 def test_any_flipped_bit_gives_a_miss_or_the_same_map(tmp_path, estimator):
-    cache, photos = DisparityCache(tmp_path / "c"), _photos([1], (3, 4))
+    cache, photos = DisparityCache(tmp_path / "c"), photos_of([1], (3, 4))
     (cold,), _, _ = cache.get_or_infer(*photos, estimator)
     (path,) = _files(tmp_path / "c")
     whole = path.read_bytes()
@@ -146,15 +120,19 @@ def test_any_flipped_bit_gives_a_miss_or_the_same_map(tmp_path, estimator):
 def test_an_entry_of_another_image_size_or_estimator_is_not_believed(tmp_path, estimator):
     cache = DisparityCache(tmp_path / "c")
     other = Brightness(tmp_path / "log", estimator.digest[:12] + "0" * 52)  # the same 12 digits: the same folder
-    for photos, seen_by in [(_photos([1]), estimator), (_photos([2]), estimator), (_photos([1], (H, H)), estimator)]:
+    for photos, seen_by in [
+        (photos_of([1]), estimator),
+        (photos_of([2]), estimator),
+        (photos_of([1], (H, H)), estimator),
+    ]:
         cache.get_or_infer(*photos, seen_by)
     files = {path.name.split("-")[1] + path.name[29:32]: path for path in _files(tmp_path / "c")}
     one, two, square = files["12x16.safetensors001"], files["12x16.safetensors002"], files["12x12.safetensors001"]
     for foreign in (two, square):
         one.write_bytes(foreign.read_bytes())
-        assert cache.get_or_infer(*_photos([1]), estimator)[1:] == (0, 1)
-        assert cache.get_or_infer(*_photos([1]), estimator)[1:] == (1, 0)
-    assert cache.get_or_infer(*_photos([1]), other)[1:] == (0, 1)
+        assert cache.get_or_infer(*photos_of([1]), estimator)[1:] == (0, 1)
+        assert cache.get_or_infer(*photos_of([1]), estimator)[1:] == (1, 0)
+    assert cache.get_or_infer(*photos_of([1]), other)[1:] == (0, 1)
 
 
 disparities = arrays(
@@ -184,7 +162,7 @@ def test_a_round_trip_keeps_values_to_float16_and_nan(tmp_path_factory, values):
 
 
 def test_a_bad_map_is_not_kept_and_the_good_ones_of_its_batch_are(tmp_path, estimator):
-    images, digests, paths = _photos([1, 2, 3])
+    images, digests, paths = photos_of([1, 2, 3])
     images[1] = np.full_like(images[1], 9)
     cache = DisparityCache(tmp_path / "c")
     with pytest.raises(BadDepth, match=r"2\.jpg: depth by brightness: the map is constant"):
@@ -202,18 +180,19 @@ FULL_DISK = """
 import resource, sys, logging
 sys.path.insert(0, {here!r})
 from pathlib import Path
-from test_cache import Brightness, _photos, DisparityCache
+from bright_photos import Brightness, photos_of
+from depthbox.depth.cache import DisparityCache
 logging.basicConfig(stream=sys.stdout)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
 cache, estimator = DisparityCache(Path({folder!r})), Brightness(Path({folder!r}) / "log")
 for _ in range(2):
-    maps, hits, inferences = cache.get_or_infer(*_photos(range(4)), estimator)
+    maps, hits, inferences = cache.get_or_infer(*photos_of(range(4)), estimator)
     print(len(maps), hits, inferences)
 """
 
 
 def test_a_disk_that_takes_no_more_is_said_once_and_the_run_goes_on(tmp_path):
-    code = FULL_DISK.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    code = FULL_DISK.format(here=str(Path(__file__).parents[1]), folder=str(tmp_path))
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert said.splitlines()[1:] == ["4 0 4", "4 0 4"]
     assert "no longer kept" in said
@@ -226,8 +205,8 @@ def test_a_disk_that_takes_no_more_is_said_once_and_the_run_goes_on(tmp_path):
 def test_a_folder_that_cannot_be_made_is_said_and_the_run_goes_on(tmp_path, estimator, caplog):
     (tmp_path / "file").write_text("in the way")
     cache = DisparityCache(tmp_path / "file" / "c")
-    assert cache.get_or_infer(*_photos([1]), estimator)[1:] == (0, 1)
-    assert cache.get_or_infer(*_photos([2]), estimator)[1:] == (0, 1)
+    assert cache.get_or_infer(*photos_of([1]), estimator)[1:] == (0, 1)
+    assert cache.get_or_infer(*photos_of([2]), estimator)[1:] == (0, 1)
     assert len([record for record in caplog.records if "no longer kept" in record.message]) == 1
 
 
@@ -237,53 +216,9 @@ def test_files_of_killed_writers_are_swept(tmp_path, estimator):
     old, new = writing / "1-old", writing / "2-new"
     old.write_bytes(b"half"), new.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)
-    DisparityCache(tmp_path / "c").get_or_infer(*_photos([1]), estimator)
+    DisparityCache(tmp_path / "c").get_or_infer(*photos_of([1]), estimator)
     assert not old.exists()
     assert new.exists(), "this one may still be written"
-
-
-# Several processes ----------------------------------------------------------------------------------------------------
-
-
-def _start(folder, log, seed):
-    command = [sys.executable, __file__, str(folder), str(log), str(seed)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def test_two_processes_infer_every_image_once(tmp_path):
-    log = tmp_path / "log"
-    children = [_start(tmp_path / "c", log, seed) for seed in (0, 1, 2)]
-    assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
-    for child in children:
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    counts = [tuple(map(int, child.communicate(timeout=60)[0].split())) for child in children]
-    assert [child.returncode for child in children] == [0, 0, 0]
-    assert sum(inferences for _, inferences in counts) == 40
-    assert sum(hits for hits, _ in counts) == 3 * 40 - 40
-    assert sorted(log.read_text().split()) == sorted(f"{n}.jpg" for n in range(40))
-    assert min(inferences for _, inferences in counts) > 0, "they did run side by side"
-
-
-def test_the_locks_of_a_killed_process_are_free(tmp_path):
-    child = _start(tmp_path / "c", tmp_path / "log", -1)
-    assert child.stdout.readline() == "holding\n"
-    child.kill()
-    child.wait(timeout=20)
-    child.stdout.close(), child.stdin.close()
-    began = time.monotonic()
-    assert DisparityCache(tmp_path / "c").get_or_infer(*_photos([1]), Brightness(tmp_path / "log"))[1:] == (0, 1)
-    assert time.monotonic() - began < 5
-
-
-def test_a_hung_holder_is_not_waited_for_for_ever(tmp_path, estimator, caplog):
-    images, digests, paths = _photos([1])
-    lock = CacheKey(image=digests[0], estimator=estimator.digest, size_hw=(H, W)).lock(tmp_path)
-    lock.parent.mkdir()
-    with FileLock(lock):
-        cache = DisparityCache(tmp_path, lock_wait_s=0.2)
-        assert cache.get_or_infer(images, digests, paths, estimator)[1:] == (0, 1)
-    assert "inferring it here too" in caplog.text
 
 
 def test_the_default_folder_can_be_chosen(monkeypatch, tmp_path):
@@ -293,30 +228,3 @@ def test_the_default_folder_can_be_chosen(monkeypatch, tmp_path):
         assert default_cache_folder() == tmp_path / "x" / "depthbox" / "disparity"
     monkeypatch.setenv("DEPTHBOX_CACHE", str(tmp_path / "mine"))
     assert default_cache_folder() == tmp_path / "mine"
-
-
-class Holder(Brightness):
-    """Says that it works (so its lock is held) and never ends."""
-
-    def disparity(self, images, paths):
-        print("holding", flush=True)
-        time.sleep(60)
-        return super().disparity(images, paths)
-
-
-def _main(folder: str, log: str, seed: str) -> None:
-    cache = DisparityCache(folder)
-    if seed == "-1":
-        cache.get_or_infer(*_photos([1]), Holder(Path(log)))
-    estimator = Brightness(Path(log), pause_s=0.01)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    order = np.random.default_rng(int(seed)).permutation(40)
-    total = np.zeros(2, int)
-    for batch in order.reshape(10, 4):
-        total += cache.get_or_infer(*_photos(batch), estimator)[1:]
-    print(*total)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

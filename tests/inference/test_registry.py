@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,55 +101,53 @@ def test_bad_names_are_refused_before_anything_is_trained(
     assert not (tmp_path / "o").exists()
 
 
+@contextmanager
+def served(model: str, store: str, folder: Path) -> Iterator[str]:
+    """The address of `mlflow models serve` with this model, once it answers."""
+    port = free_port()
+    command = [sys.executable, *f"-m mlflow models serve -m {model} --env-manager local -p {port}".split()]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1",
+           "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}  # fmt: skip
+    env.pop("PYTHONPATH", None)
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    try:
+        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 400
+        while not answers(address):
+            assert server.poll() is None and time.monotonic() < end, (folder / "log").read_text()
+            time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/ping", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def asked(address: str, pictures: list[bytes], **params: float) -> requests.Response:
+    rows = [[base64.b64encode(picture).decode()] for picture in pictures]
+    body = {"dataframe_split": {"columns": ["image"], "data": rows}} | ({"params": params} if params else {})
+    return requests.post(f"{address}/invocations", json=body, timeout=120)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mlflow_serves_it(shapes: str, trained: Path, store: str, data: Path, tmp_path: Path) -> None:
     """A real server, a real request: bytes of a photo in, COCO results out; a file that is no picture is refused in words."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        shapes,
-        "--env-manager",
-        "local",
-        "-p",
-        str(port),
-    ]
-    env = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1",
-           "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}  # fmt: skip
-    env.pop("PYTHONPATH", None)
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True)
-    try:
-        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 400
-        while True:
-            try:
-                if requests.get(f"{address}/ping", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                assert server.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
-                time.sleep(0.5)
-        pictures = [(data / "val" / f"{i:03d}.png").read_bytes() for i in range(2)]
-        rows = [[base64.b64encode(picture).decode()] for picture in pictures]
-        asked = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"score": 0.1}}
-        answer = requests.post(f"{address}/invocations", json=asked, timeout=120)
-        assert answer.ok, answer.text
-        predictions = answer.json()["predictions"]
-        assert {row["image_id"] for row in predictions} == {0, 1} and {row["category_id"] for row in predictions} <= {
-            3,
-            7,
-        }
-        assert all(row["segmentation"]["size"] == [64, 96] and row["score"] >= 0.1 for row in predictions)
-        bad = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(b"no picture").decode()]]}}
-        refused = requests.post(f"{address}/invocations", json=bad, timeout=60)
-        assert refused.status_code == 400 and "image 0: not an image of a known format" in refused.text
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    pictures = [(data / "val" / f"{i:03d}.png").read_bytes() for i in range(2)]
+    with served(shapes, store, tmp_path) as address:
+        answer, refused = asked(address, pictures, score=0.1), asked(address, [b"no picture"])
+    assert answer.ok, answer.text
+    predictions = answer.json()["predictions"]
+    assert {row["image_id"] for row in predictions} == {0, 1}
+    assert {row["category_id"] for row in predictions} <= {3, 7}
+    assert all(row["segmentation"]["size"] == [64, 96] and row["score"] >= 0.1 for row in predictions)
+    assert refused.status_code == 400 and "image 0: not an image of a known format" in refused.text
     wanted = tmp_path / "wanted"
     depthbox("predict", trained, data / "val", "--out", wanted, "score=0.1", "overlays=no", "device=cpu")
     here = [row for row in json.loads((wanted / "detections.json").read_text()) if row["image_id"] <= 2]

@@ -30,19 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    from depthbox.train.ray_launch import start_ray
-
-    start_ray("")
-    # As many threads as a Ray worker takes: sums in another order are other bits.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(round(ray.cluster_resources()["CPU"]))
-    yield
-    torch.set_num_threads(threads)
-    ray.shutdown()
-
-
 @pytest.fixture(autouse=True)
 def every_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FullConfig, "learns_from", ("masks", "boxes", "none"))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
+from weights import same_weights
 
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError
@@ -25,19 +26,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_data(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    from depthbox.train.ray_launch import start_ray
-
-    start_ray("")
-    # As many threads as a Ray worker takes: sums in another order are other bits.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(round(ray.cluster_resources()["CPU"]))
-    yield
-    torch.set_num_threads(threads)
-    ray.shutdown()
-
-
 def on_ray(data: Path, out: Path, **overrides):
     return tiny_experiment(
         data, out, launcher="ray", **{"depth.source": "builtin", "depth.cache": str(data / "cache"), **overrides}
@@ -48,11 +36,6 @@ def curve(uri: str, run_id: str, key: str) -> list[tuple[int, float]]:
     from mlflow import MlflowClient
 
     return [(m.step, m.value) for m in MlflowClient(uri).get_metric_history(run_id, key)]
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 @pytest.fixture(scope="module")

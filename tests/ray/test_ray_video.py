@@ -19,19 +19,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_video(tmp_path_factory.mktemp("video"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    from depthbox.train.ray_launch import start_ray
-
-    start_ray("")
-    # As many threads as a Ray worker takes: sums in another order are other bits.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(round(ray.cluster_resources()["CPU"]))
-    yield
-    torch.set_num_threads(threads)
-    ray.shutdown()
-
-
 def test_ray_and_the_local_launcher_end_at_the_same_bits_with_curves_in_mlflow(data: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ from tiny_coco import write_tiny_coco
 from depthbox.cli import main
 from depthbox.report.ablation import finished_cells
 from depthbox.report.traces import read_trace
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXT = '''
 """Is colour needed? Expected: yes."""
@@ -83,16 +84,6 @@ class Place:
             (len(self.runs()) - 1,)
         ]
         assert self.store("select run_uuid, key, step from metrics where key not like 'system/%' group by 1, 2, 3 having count(*) > 1") == []  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

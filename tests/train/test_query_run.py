@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
+from weights import same_weights
 
 from depthbox.commands.evaluate import scored
 from depthbox.core.errors import UsageError
@@ -14,6 +13,8 @@ from depthbox.experiment import Experiment
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
 from depthbox.train.loop import Interrupted
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUERY = {
     "model.head": "query",
@@ -34,21 +35,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def experiment(data: Path, out: Path, method: str, **overrides: object) -> Experiment:
     return tiny_experiment(data, out, method, **{**QUERY, **overrides})
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_full_supervision_can_be_evaluated_and_started_from(data, tmp_path):

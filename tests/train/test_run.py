@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_city import write_tiny_city
 from tiny_data import tiny_experiment, write_tiny_data
+from weights import same_weights
 
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
@@ -21,18 +22,12 @@ from depthbox.train.context import RunContext
 from depthbox.train.launch import Watch, run
 from depthbox.train.loop import Enough, Interrupted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_data(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tiny(data: Path, out: Path, method: str = "box_depth", **overrides: object) -> Experiment:
@@ -43,11 +38,6 @@ def newest(out: Path) -> Path:
     checkpoint = latest_checkpoint(out)
     assert checkpoint is not None
     return checkpoint.folder
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 @pytest.mark.parametrize("method", ["box_depth", "full"])

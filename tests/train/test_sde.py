@@ -5,10 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
 from tiny_video import tiny_sde, write_tiny_video
+from weights import same_weights
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.estimator import build_estimator
@@ -22,28 +21,17 @@ from depthbox.train.prepare import prepare
 from depthbox.train.saved import open_run_folder
 from depthbox.train.watch import FlatDepthWatch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_video(tmp_path_factory.mktemp("video"))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory):
     return run(tiny_sde(data, tmp_path_factory.mktemp("sde") / "run"))
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    left, right = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_scores_beside_the_prior_a_picture_and_words_about_scale(finished):
