@@ -1,14 +1,12 @@
 """Good COCO files are read exactly; every bad one is refused in one line that names the file and the record."""
 
-import copy
 import json
 import os
 import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from coco_document import SQUARE, compressed, document, write_photos
 from PIL import Image
 from pycocotools import mask as coder
 
@@ -16,45 +14,10 @@ from depthbox.core.errors import InputError
 from depthbox.data.coco import read_coco
 from depthbox.data.decode import rasterise
 
-SQUARE = [[10.0, 5.0, 20.0, 5.0, 20.0, 15.0, 10.0, 15.0]]
-
-
-def compressed(height: int = 30, width: int = 40) -> dict:
-    mask = np.zeros((height, width), np.uint8, order="F")
-    mask[4:9, 3:30] = 1
-    mask[12:20, 7:9] = 1
-    rle = coder.encode(mask)
-    return {"size": rle["size"], "counts": rle["counts"].decode()}
-
-
-def document() -> dict:
-    """Two photos of 40 x 30 and one of 8 x 6 without objects; sparse category ids, one of them 0."""
-    return {
-        "info": {},
-        "images": [
-            {"id": 7, "file_name": "b.png", "width": 40, "height": 30},
-            {"id": 3, "file_name": "sub/a.png", "width": 40, "height": 30},
-            {"id": 9, "file_name": "empty.png", "width": 8, "height": 6},
-        ],
-        "categories": [{"id": 90, "name": "tooth brush"}, {"id": 0, "name": "person"}, {"id": 5, "name": "bus"}],
-        "annotations": [
-            {"id": 12, "image_id": 3, "category_id": 5, "bbox": [3, 4, 27, 16], "segmentation": compressed()},
-            {"id": 11, "image_id": 3, "category_id": 90, "bbox": [10, 5, 10, 10], "segmentation": SQUARE, "iscrowd": 0},
-            {
-                "id": 20, "image_id": 7, "category_id": 0, "bbox": [0, 0, 2, 30], "iscrowd": 1,
-                "segmentation": {"size": [30, 40], "counts": [0, 60, 1140]},
-            },
-        ],
-    }  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    (folder / "sub").mkdir()
-    for name, size in (("b.png", (40, 30)), ("sub/a.png", (40, 30)), ("empty.png", (8, 6))):
-        Image.new("RGB", size).save(folder / name)
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture
@@ -302,67 +265,3 @@ def test_links_stay_inside_the_images_folder(tmp_path, photos):
             read_named(name, folder)
     assert read_named("alias.png", folder).records[0].path == str(folder / "alias.png")
     assert read_named("b.png", tmp_path / "real").records[0].path == str(photos / "b.png")
-
-
-# Any change anywhere: valid data or an InputError, never anything else
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 50) | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "size", "counts"]), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def places(value, place=()):
-    yield place
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from places(item, (*place, key))
-
-
-PLACES = list(places(document()))[1:]
-
-
-def check_sound(data):
-    for record in data.records:
-        assert np.isfinite(record.boxes_xyxy).all() and (record.boxes_xyxy[:, :2] < record.boxes_xyxy[:, 2:]).all()
-        assert (record.boxes_xyxy >= 0).all() and (record.boxes_xyxy <= np.array(record.size_hw[::-1] * 2)).all()
-        assert ((record.labels >= 0) & (record.labels < len(data.class_names))).all()
-        for segmentation, crowd in zip(record.segmentations, record.crowd, strict=True):
-            if segmentation is not None:
-                mask = rasterise(segmentation, record.size_hw)
-                assert mask.shape == record.size_hw and (crowd or mask.any())
-
-
-@settings(max_examples=60, deadline=None)
-@given(place=st.sampled_from(PLACES), value=JSON, remove=st.booleans(), masks=st.booleans())
-def test_any_json_value_anywhere(tmp_path_factory, photos, place, value, remove, masks):
-    said = target = copy.deepcopy(document())
-    for step in place[:-1]:
-        target = target[step]
-    if remove:
-        del target[place[-1]]
-    else:
-        target[place[-1]] = value
-    path = tmp_path_factory.getbasetemp() / "fuzz.json"
-    path.write_text(json.dumps(said))
-    try:
-        check_sound(read_coco(path, images=photos, masks=masks))
-    except InputError as error:
-        assert "\n" not in str(error) and "fuzz.json" in str(error)
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_any_bytes_anywhere(tmp_path_factory, photos, data):
-    text = bytearray(json.dumps(document()).encode())
-    start = data.draw(st.integers(0, len(text)))
-    text[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
-    path = tmp_path_factory.getbasetemp() / "bytes.json"
-    path.write_bytes(text[: data.draw(st.integers(0, len(text)) | st.just(len(text)))])
-    try:
-        check_sound(read_coco(path, images=photos, masks=True))
-    except InputError as error:
-        assert "\n" not in str(error)
