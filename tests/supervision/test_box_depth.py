@@ -1,17 +1,14 @@
 """Boxes and disparity as a method: no look at a mask, no crash on an empty batch, the same on any number of workers."""
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from small_batches import OBJECTS, small_batch, small_network
+from two_ranks import found_by_rank, found_by_two
 
 from depthbox.core.dist import mean_over_ranks
 from depthbox.core.errors import UsageError
@@ -219,24 +216,9 @@ def half(number: int | None) -> tuple[dict[str, float], torch.Tensor]:
     )
 
 
-def worker(number: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=number, world_size=2, timeout=timedelta(seconds=200)
-    )
-    try:
-        torch.save(half(number), Path(folder, f"{number}.pt"))
-    finally:
-        dist.destroy_process_group()
-
-
 def test_two_workers_with_unequal_images_equal_one(tmp_path):
     """Three objects on one worker, one on the other: a mean is over the global batch, a gradient as DDP averages it."""
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    first = subprocess.Popen([sys.executable, __file__, str(tmp_path)], env=os.environ | paths)
-    worker(1, str(tmp_path))
-    assert first.wait(60) == 0
-    (terms, gradient), (other, _) = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
+    (terms, gradient), (other, _) = found_by_two(__file__, half, tmp_path)
     wanted, wanted_gradient = half(None)
     assert wanted["pseudo_mask"] > 0
     assert terms == other
@@ -245,4 +227,4 @@ def test_two_workers_with_unequal_images_equal_one(tmp_path):
 
 
 if __name__ == "__main__":
-    worker(0, sys.argv[1])
+    found_by_rank(half, 0, Path(sys.argv[1]))

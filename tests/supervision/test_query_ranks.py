@@ -1,17 +1,14 @@
 """The semi-supervised method on two workers, one of which has no labelled image: terms, gradient and prototypes of the whole batch on one."""
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from query_network import query_network
 from small_batches import OBJECTS, small_batch
+from two_ranks import found_by_rank, found_by_two
 
 from depthbox.core.batch import Batch
 from depthbox.core.config import vary
@@ -51,23 +48,12 @@ def said_of(part: slice) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
     return terms, gradient, method.modules()["category"].prototypes
 
 
-def worker(number: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=number, world_size=2, timeout=timedelta(seconds=200)
-    )
-    try:
-        torch.save(said_of(PARTS[number]), Path(folder, f"{number}.pt"))
-    finally:
-        dist.destroy_process_group()
+def said_by(number: int):
+    return said_of(PARTS[number])
 
 
 def test_two_workers_say_what_one_says(tmp_path):
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    first = subprocess.Popen([sys.executable, __file__, str(tmp_path)], env=os.environ | paths)
-    worker(1, str(tmp_path))
-    assert first.wait(200) == 0
-    one, other = (torch.load(tmp_path / f"{number}.pt") for number in range(2))
+    one, other = found_by_two(__file__, said_by, tmp_path)
     terms, gradient, prototypes = said_of(slice(0, 3))
     assert one[0] == other[0] and min(terms.values()) > 0
     assert one[0] == pytest.approx(terms, rel=1e-3, abs=1e-5)
@@ -77,4 +63,4 @@ def test_two_workers_say_what_one_says(tmp_path):
 
 
 if __name__ == "__main__":
-    worker(0, sys.argv[1])
+    found_by_rank(said_by, 0, Path(sys.argv[1]))
