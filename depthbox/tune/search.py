@@ -123,6 +123,7 @@ class _Suggestions(Searcher):
     def __init__(self, campaign: Campaign, watcher: Watcher) -> None:
         super().__init__()
         self._campaign, self._watcher = campaign, watcher
+        self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """A dict, `FINISHED`, or None where a population's next part has to wait."""
@@ -131,12 +132,18 @@ class _Suggestions(Searcher):
         trial = self._campaign.next()
         if trial is None:
             return Searcher.FINISHED if self._campaign.exhausted else None
-        self._watcher.running[trial.number] = trial
+        self._watcher.running[trial.number], self._numbers[trial_id] = trial, trial.number
         members = self._campaign.search.trials if self._campaign.population else 0
         return {"errand": errand_of(trial, self._campaign.ledger.trials, members=members).as_text()}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """The scheduler has heard of it."""
+        """What ended well the scheduler has heard of. Of an error it hears each time a process dies, the searcher once Tune has given the trial up."""
+        one = self._watcher.running.pop(self._numbers[trial_id], None) if error else None
+        if one is None or one.ended:
+            return
+        self._campaign.end(one.number, "failed", error=f"its process died {RESTARTS + 1} times")
+        self._watcher.died(one)
+        self._watcher.say(one)
 
     def __getstate__(self) -> dict:
         """Tune keeps a copy to restore, which the ledger makes needless."""
@@ -172,15 +179,6 @@ class _Reports(FIFOScheduler):
                 self._told.add(number)
                 (self._watcher.out / self._campaign.ledger.trials[number].folder / "stop").write_text(ENOUGH)
         return TrialScheduler.CONTINUE
-
-    def on_trial_error(self, tune_controller: object, trial: Any) -> None:
-        number = _number(trial)
-        one = self._watcher.running.pop(number, None)
-        if one is None or one.ended:
-            return
-        self._campaign.end(number, "failed", error=f"its process died {RESTARTS + 1} times")
-        self._watcher.died(one)
-        self._watcher.say(one)
 
     def _ended(self, number: int, result: dict) -> None:
         one = self._watcher.running.pop(number, None)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from dashboard_server import Server
 from local_cluster import REPOSITORY, free_port
 from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
@@ -21,6 +22,7 @@ from tiny_data import tiny_experiment, write_tiny_data
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError
 from depthbox.experiment import Experiment
+from depthbox.tracking import prepare_store
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.launch import run
 from depthbox.train.loop import Interrupted
@@ -189,6 +191,36 @@ def test_f11_a_hung_worker_is_found_within_a_minute(cluster, data: Path, tmp_pat
     assert time.monotonic() - began[0] < 150  # found in 45 s, and then restarted and trained to its end
     run(vary(on_ray(data, tmp_path / "whole"), {"launcher": "local", **SGD, "schedule.steps": 40}))
     close(out, tmp_path / "whole")
+
+
+def test_f14_a_tracking_server_that_goes_and_comes_back_loses_no_point(cluster, data: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    store, out = prepare_store(None, out=tmp_path / "store"), tmp_path / "run"
+    servers, went_on = [Server(store, free_port()).ready()], []
+    address = servers[0].address
+
+    def go_and_come_back() -> None:
+        servers[0].stop()
+        gone_at = done(out)
+        deadline = time.monotonic() + 60
+        while done(out) < gone_at + 20 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        went_on.append(done(out) - gone_at)
+        servers.append(Server(store, int(address.rsplit(":", 1)[1])).ready())
+
+    thread = after(lambda: has_checkpoint(out, 10), go_and_come_back)
+    steps = {"schedule.steps": 400, "schedule.checkpoint_every": 10, "schedule.log_every": 1}
+    try:
+        run(on_ray(data, out, **steps, **{"tracking.uri": address}))
+    finally:
+        thread.join()
+        servers[-1].stop()
+    run_id = json.loads((out / "run.json").read_text())["run_id"]
+    client = MlflowClient(store)
+    assert went_on[0] >= 20, "training waited for the server"
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [m.step for m in client.get_metric_history(run_id, "loss/total")] == list(range(1, 401))
 
 
 def test_f22_other_numbers_of_workers_go_on_with_the_same_batches(cluster, data: Path, tmp_path: Path) -> None:

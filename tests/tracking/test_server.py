@@ -2,54 +2,18 @@
 
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from dashboard_server import Server
 from tracked_runs import SECRET, facts, log_losses, opened, status, steps
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.tracking import dashboard, prepare_store, tracking_uri
 from depthbox.tracking.dashboard import free_port
-
-
-class Server:
-    """`dashboard` in a process of its own, as a user starts it; it takes its time."""
-
-    def __init__(self, uri: str, port: int) -> None:
-        # Tests that run in a shell's background job would hand on an ignored Ctrl-C.
-        code = (
-            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            f"from depthbox.tracking import dashboard; sys.exit(dashboard({uri!r}, port={port}))"
-        )
-        self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        self.said: list[str] = []
-        self.address = ""
-
-    def ready(self) -> "Server":
-        for line in self.process.stdout:
-            self.said.append(line)
-            if "is shown at" in line:
-                break
-        assert "is shown at" in self.said[-1]
-        self.address = self.said[-1].split(" at ")[1].split()[0]
-        return self
-
-    def stop(self) -> int:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        assert len(children) <= 3  # the server, its one worker, and what multiprocessing adds to it
-        self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(20)
-        psutil.wait_procs(children, timeout=5)
-        assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
-        self.process.stdout.close()
-        return code
 
 
 @pytest.fixture(scope="module", autouse=True)
