@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.train.stop import Interrupted
 
 __all__ = ["main"]
 
@@ -182,11 +183,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _said(error, str(error), 2, arguments)
     except InputError as error:
         return _said(error, str(error), 1, arguments)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, Interrupted) as error:
         return _said(error, STOPPED, 130, arguments)
     except Exception as error:
-        if type(error).__name__ == "Interrupted":  # of depthbox.train.loop, which imports torch
-            return _said(error, STOPPED, 130, arguments)
         hint = "" if arguments.traceback else " (more with --traceback)"
         return _said(error, f"{type(error).__name__}: {error or 'no message'}{hint}", 1, arguments)
 

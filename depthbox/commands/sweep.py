@@ -13,6 +13,7 @@ from depthbox.core.errors import UsageError
 from depthbox.tracking import prepare_store
 from depthbox.tracking.study import Study, open_study
 from depthbox.tracking.words import redacted
+from depthbox.train.stop import Interrupted
 from depthbox.tune.campaign import Tally
 from depthbox.tune.folder import claimed
 from depthbox.tune.ledger import Trial
@@ -82,7 +83,7 @@ def _run(search: Search, out: Path, *, name: str, words: list[str], as_json: boo
             tally = run_sweep(search, place, say=partial(_heard, study, search))
             _write_down(study, search, tally, place)
         except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Interrupted"
+            interrupted = isinstance(error, (KeyboardInterrupt, Interrupted))
             study.finish("KILLED" if interrupted else "FAILED")
             raise
         study.finish("FINISHED" if tally.best else "FAILED")

@@ -17,6 +17,7 @@ from depthbox.report.traces import keep_trace, read_trace
 from depthbox.tracking import redacted
 from depthbox.tracking.read import run_page
 from depthbox.tracking.study import Study
+from depthbox.train.stop import Interrupted
 
 __all__ = ["TableRun", "stopped"]
 
@@ -27,8 +28,8 @@ REPORT_EVERY_S = 120.0
 
 
 def stopped(error: BaseException) -> bool:
-    """Whether someone asked to stop, between cells or in one (`Interrupted` of depthbox.train.loop, which imports torch)."""
-    return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Interrupted"
+    """Whether someone asked to stop, between cells or in one."""
+    return isinstance(error, (KeyboardInterrupt, Interrupted))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from depthbox.core.dist import agreed, rank
 from depthbox.tracking import Tracker
-from depthbox.train.job import ENOUGH, Job
+from depthbox.train.job import Job
 from depthbox.train.progress import Progress
 from depthbox.train.scoring import scored
 from depthbox.train.state import TrainState
+from depthbox.train.stop import ENOUGH
 from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
 
 __all__ = ["RunContext"]

@@ -10,10 +10,7 @@ from depthbox.data.video import VideoData
 from depthbox.experiment import Experiment
 from depthbox.train.mirror import Mirror
 
-__all__ = ["ENOUGH", "Job"]
-
-ENOUGH = "enough"
-"""What the stop file says where the run has not gone wrong and is not to be gone on with: it ends FINISHED."""
+__all__ = ["Job"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

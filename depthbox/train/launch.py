@@ -21,9 +21,9 @@ from depthbox.experiment import Experiment, name_of
 from depthbox.supervision.config import SdeConfig
 from depthbox.tracking import Status, Tracker, open_tracker
 from depthbox.train.job import Job
-from depthbox.train.loop import Enough, Interrupted
 from depthbox.train.pictures import picture_of_run
 from depthbox.train.prepare import claim_folder, prepare
+from depthbox.train.stop import Enough, Interrupted
 from depthbox.train.worker import run_worker
 
 __all__ = ["RunResult", "Watch", "run"]

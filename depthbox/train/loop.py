@@ -15,27 +15,14 @@ from depthbox.data.pack import unpack
 from depthbox.data.source import Packed
 from depthbox.supervision.method import Losses, weigh
 from depthbox.train.context import RunContext
-from depthbox.train.job import ENOUGH, Job
+from depthbox.train.job import Job
 from depthbox.train.optimizer import learning_rate, set_learning_rate
 from depthbox.train.state import TrainState
+from depthbox.train.stop import interruption
 
-__all__ = ["Enough", "Interrupted", "interruption", "train"]
+__all__ = ["train"]
 
 BAD_STEPS_ALLOWED = 10
-
-
-class Interrupted(Exception):
-    """Someone asked the run to stop; a checkpoint has been written."""
-
-
-class Enough(Interrupted):
-    """Who watches the run has seen enough of it; what it has learned stays."""
-
-
-def interruption(job: Job) -> Interrupted:
-    """What to raise for the stop file."""
-    asked = job.stop_file
-    return Enough() if asked.exists() and asked.read_text() == ENOUGH else Interrupted()
 
 
 @dataclass(slots=True)
@@ -54,7 +41,7 @@ def train(state: TrainState, batches: Iterable[Packed], job: Job, context: RunCo
     if 0 < job.pause_at <= state.step:
         context.pause()
         if context.stop_requested():
-            raise interruption(job)
+            raise interruption(job.stop_file)
     state.student.train()
     for packed in batches:
         assert packed.step == state.step, f"the stream brought step {packed.step}, step {state.step} is due"
@@ -73,7 +60,7 @@ def train(state: TrainState, batches: Iterable[Packed], job: Job, context: RunCo
         if state.step < schedule.steps and (stop or state.step % max(schedule.checkpoint_every, 1) == 0):
             _checkpoint(state, job, context)
         if stop:
-            raise interruption(job)
+            raise interruption(job.stop_file)
     _checkpoint(state, job, context)
 
 

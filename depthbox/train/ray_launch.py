@@ -21,12 +21,11 @@ from depthbox.data.source import Packed
 from depthbox.data.stream import build_stream, data_options
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.job import Job
-from depthbox.train.loop import Interrupted, interruption
 from depthbox.train.mirror import RESULTS
 from depthbox.train.nodes import check_address, check_nodes
 from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
-from depthbox.train.worker import run_worker
+from depthbox.train.stop import Interrupted, interruption
 
 __all__ = ["cluster_of", "launch_on_ray", "start_ray"]
 
@@ -119,7 +118,7 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
     if _failure_file(job).exists():
         raise pickle.loads(_failure_file(job).read_bytes())
     if job.stop_file.exists():
-        raise interruption(job)
+        raise interruption(job.stop_file)
 
 
 def _reporting(within_trial: bool) -> list:
@@ -142,7 +141,10 @@ def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":
 
 
 def _worker(job: Job, threads: int) -> None:
+    # Not at the top: Ray's controller reads this module too, and needs neither networks nor losses.
     import torch
+
+    from depthbox.train.worker import run_worker
 
     torch.set_num_threads(threads)
     if job.source.copy is not None:

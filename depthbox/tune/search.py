@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from depthbox.train.job import ENOUGH
+from depthbox.train.stop import ENOUGH
 from depthbox.tune.campaign import Campaign
 from depthbox.tune.ledger import Trial
 from depthbox.tune.planner import SweepPlan

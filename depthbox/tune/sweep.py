@@ -109,7 +109,7 @@ def _run(campaign: Campaign, setting: "TrialSetting", plan: SweepPlan, watcher: 
     """In a thread of its own Tune leaves signals to this one."""
     import ray
 
-    from depthbox.train.loop import Interrupted
+    from depthbox.train.stop import Interrupted
     from depthbox.tune.search import run_campaign
 
     outcome: list[BaseException] = []

@@ -67,7 +67,7 @@ def run_trial(setting: TrialSetting, errand: Errand) -> dict[str, object]:
     import torch
 
     from depthbox.train.launch import Watch, run
-    from depthbox.train.loop import Enough, Interrupted
+    from depthbox.train.stop import Enough, Interrupted
 
     torch.set_num_threads(setting.threads)
     since, folder = time.monotonic(), setting.out / errand.folder

@@ -25,7 +25,7 @@ from depthbox.experiment import Experiment
 from depthbox.tracking import prepare_store
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
+from depthbox.train.stop import Interrupted
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -16,8 +16,8 @@ from depthbox.data.plan import Plan
 from depthbox.supervision.config import BoxDepthConfig, FullConfig
 from depthbox.train.labels import training_data
 from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
 from depthbox.train.prepare import prepare
+from depthbox.train.stop import Interrupted
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from depthbox.core.errors import UsageError
 from depthbox.experiment import Experiment
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
+from depthbox.train.stop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

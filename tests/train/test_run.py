@@ -20,7 +20,7 @@ from depthbox.train import loop
 from depthbox.train.checkpoint import hand_over, latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import Watch, run
-from depthbox.train.loop import Enough, Interrupted
+from depthbox.train.stop import Enough, Interrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

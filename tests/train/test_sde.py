@@ -16,9 +16,9 @@ from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.inputs import depth_spec
 from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
 from depthbox.train.prepare import prepare
 from depthbox.train.saved import open_run_folder
+from depthbox.train.stop import Interrupted
 from depthbox.train.watch import FlatDepthWatch
 
 pytestmark = pytest.mark.usefixtures("one_thread")

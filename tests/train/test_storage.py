@@ -20,8 +20,8 @@ from depthbox.core.remote import RemoteFolder
 from depthbox.data.fetch import local_copy
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
-from depthbox.train.loop import Interrupted
 from depthbox.train.mirror import Mirror
+from depthbox.train.stop import Interrupted
 
 pytest.importorskip("moto", reason="the S3 server of the tests")
 
