@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from depthbox.inference.export import LEAST_SIDE, Exported
+from depthbox.inference.export import Exported
 from depthbox.inference.opened import TrainedModel
 from depthbox.models.config import InferenceConfig
 
@@ -40,7 +40,7 @@ def write_card(
         views=trained.views,
         inference=inference,
         licence=licence or NOT_SAID,
-        least_side=LEAST_SIDE.get(kind),
+        least_side=exported.least_side,
         start=_start(trained),
         settings=settings,
         experiment=said.get("digest", ""),
