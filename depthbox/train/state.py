@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
+from depthbox.data.mixture import MixedPlan
 from depthbox.experiment import Experiment
 from depthbox.models.config import SdeModelConfig
 from depthbox.models.sde_net import SdeNetwork, build_sde
@@ -71,8 +72,8 @@ def make_state(job: Job) -> TrainState:
         model,
         steps=experiment.schedule.steps,
         depth=job.depth is not None,
-        mask_head="" if isinstance(experiment.model, SdeModelConfig) else experiment.model.mask_head,
         class_names=job.classes,
+        words=job.source.plan.words if isinstance(job.source.plan, MixedPlan) else (),
     )
     state = TrainState(
         model=model,
