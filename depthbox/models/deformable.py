@@ -40,6 +40,16 @@ def cell_middles(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat(found)
 
 
+def _of_image(offsets: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Offsets "B S M L P 2" in cells of each level, as shares of the image."""
+    sides = [(level.shape[-1], level.shape[-2]) for level in maps]
+    parts = [
+        torch.stack((offsets[:, :, :, n, :, 0] / width, offsets[:, :, :, n, :, 1] / height), -1)
+        for n, (width, height) in enumerate(sides)
+    ]
+    return torch.stack(parts, 3)
+
+
 class DeformableAttention(nn.Module):
     """`heads` times `points` places of each of `levels` levels; their offsets, in cells of that level, and their weights are linear in the reader."""
 
@@ -63,9 +73,8 @@ class DeformableAttention(nn.Module):
         shape = (*readers.shape[:2], self.heads, self.levels, self.points)
         # In bfloat16 a place would be known to a cell of a large map at best.
         with torch.autocast(readers.device.type, enabled=False):
-            sides = torch.stack([middles.new_tensor([level.shape[-1], level.shape[-2]]) for level in maps])
-            offsets = self.offsets(readers.float()).reshape(*shape, 2) / sides[:, None]
-            places = middles[:, None, None, None] + offsets
+            offsets = self.offsets(readers.float()).reshape(*shape, 2)
+            places = middles[:, None, None, None] + _of_image(offsets, maps)
             weights = self.weights(readers.float()).reshape(*shape[:3], -1).softmax(-1).reshape(shape)
         cells = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
         values = self.value(cells).float().masked_fill(padding[:, :, None], 0.0)

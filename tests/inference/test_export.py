@@ -112,11 +112,11 @@ def test_the_traceable_form_is_the_model(head: str, stride: int) -> None:
         assert_same(one, other)
 
 
-@pytest.mark.parametrize("start", ["learned", "picked"])
+@pytest.mark.parametrize(("start", "deformable"), [("learned", 0), ("picked", 0), ("learned", 1)])
 @pytest.mark.parametrize("mask_nms_iou", [1.0, 0.6])
-def test_the_traceable_form_is_the_model_of_queries(start: str, mask_nms_iou: float) -> None:
+def test_the_traceable_form_is_the_model_of_queries(start: str, deformable: int, mask_nms_iou: float) -> None:
     """Also where a photo is padded: the graph sees by itself what is padding."""
-    model = query_network(**{"query.start": start}).eval()
+    model = query_network(**{"query.start": start, "query.deformable": deformable}).eval()
     images = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     valid = torch.ones(3, 64, 96, dtype=torch.bool)
     images[1, :, :, 50:], valid[1, :, 50:] = 0, False

@@ -70,6 +70,24 @@ def test_queries_are_predicted_as_they_were_evaluated_also_where_they_are_padded
     assert alone.masks[0]["size"] == [64, 90] and [len(one.scores) for one in both] == [len(alone.scores)] * 2
 
 
+def test_weights_that_are_not_the_models_are_one_line(queries: Path, data: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(queries / "model.safetensors")
+    with safe_open(queries / "model.safetensors", framework="pt") as file:
+        said = file.metadata()
+    spoiled = {
+        "decoder.classify.weight": "has no decoder.classify.weight: not its model",
+        "decoder.classify.bias": "does not fit 2 classes and",
+    }
+    for name, words in spoiled.items():
+        other = {key: tensor for key, tensor in state.items() if key != name}
+        save_file(other, tmp_path / "model.safetensors", metadata=said)
+        answer = depthbox("predict", tmp_path / "model.safetensors", data / "val", "--out", tmp_path / "no")
+        assert answer.status == 1 and words in answer.fault, answer.fault
+
+
 def _place(row: dict) -> tuple:
     return row["image_id"], row["category_id"], [round(value, 1) for value in row["bbox"]]
 
