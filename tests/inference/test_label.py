@@ -197,13 +197,13 @@ def test_the_review_page_is_whole_and_shows_the_poorest_first(labelled: Path, tm
     qualities = {one["id"]: one["attributes"]["quality"] for one in json.loads(labelled.read_text())["annotations"]}
     listed = [int(number) for number in re.findall(r'id="a(\d+)"', text)]
     assert listed == sorted(qualities, key=qualities.__getitem__)
-    assert text.count("data:image/jpeg;base64,") == 6 and "http" not in text and "<script" not in text
+    assert text.count("data:image/jpeg;base64,") == 12 and "http" not in text and "<script" not in text
     (widths,) = look(
         page.as_uri(),
         "[...document.images].every(i => i.complete && i.naturalWidth > 30) && document.images.length",
         picture=tmp_path / "p.png",
     )
-    assert widths == 6
+    assert widths == 12
 
 
 @pytest.mark.parametrize("head", ["trained", "queries"])
