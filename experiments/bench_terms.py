@@ -19,9 +19,10 @@ from depthbox.core.config import parse_overrides, vary
 from depthbox.data.local import local_batches
 from depthbox.data.pack import unpack
 from depthbox.recipes import box_depth
-from depthbox.supervision.box_depth import BoxDepth, active_edges
+from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.method import weigh
 from depthbox.supervision.parts.box_terms import affinities, instance_depth
+from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.train.prepare import prepare
 from depthbox.train.state import TrainState, make_state

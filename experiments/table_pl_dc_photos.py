@@ -26,6 +26,7 @@ WORKING_POINT = {
 
 TABLE = Ablation(
     base=vary(pl_dc(), WORKING_POINT),
+    metrics=("mask_ap", "best_mask_ap", "mask_ap50", "mask_ap75", "box_ap"),
     seeds=(0,),
     rows={
         "supervised only": {"method.burn_in": 1.0, "data.labelled_share": 1.0},

@@ -2,14 +2,26 @@
 
 import argparse
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from depthbox.commands.dashboard import found_store
 from depthbox.core.config import parse_overrides
 from depthbox.core.errors import UsageError
 
-__all__ = ["given", "store_of"]
+if TYPE_CHECKING:
+    from depthbox.inference.opened import TrainedModel
+
+__all__ = ["Store", "chosen_model", "given"]
 
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The tracking store that a model may come from."""
+
+    uri: str = ""
 
 
 def given(arguments: argparse.Namespace, *options: str) -> tuple[list[str], dict[str, str]]:
@@ -25,13 +37,14 @@ def given(arguments: argparse.Namespace, *options: str) -> tuple[list[str], dict
     return places, overrides
 
 
-def store_of(uri: str, place: str) -> str:
-    """The tracking store that `place` is looked for in; "" where it is no name in a store, or none is known."""
+def chosen_model(place: str, store: Store) -> "TrainedModel":
+    """The model at `place`: of this machine's disk, or of the tracking store. Raises `UsageError` where no store is known to look in."""
+    from depthbox.inference.opened import open_model
     from depthbox.tracking.models import is_stored
 
     if not is_stored(place):
-        return ""
-    store, _ = found_store(uri)
-    if not store:
+        return open_model(place)
+    uri, _ = found_store(store.uri)
+    if not uri:
         raise UsageError(f"{place}: in which store? give tracking.uri=URI or set MLFLOW_TRACKING_URI")
-    return store
+    return open_model(place, uri)

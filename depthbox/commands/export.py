@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthbox.commands.answer import end_with_json, for_people
-from depthbox.commands.chosen import given, store_of
-from depthbox.commands.predict import Store
+from depthbox.commands.chosen import Store, chosen_model, given
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
 from depthbox.models.config import InferenceConfig
@@ -52,9 +51,8 @@ def _exported(place: str, overrides: dict[str, str]) -> dict:
     from depthbox.inference.card import write_card
     from depthbox.inference.check_photos import check_photos
     from depthbox.inference.export import exported_inference, write_export
-    from depthbox.inference.opened import open_model
 
-    trained = open_model(place, store_of(vary(Export(), overrides).tracking.uri, place))
+    trained = chosen_model(place, vary(Export(), overrides).tracking)
     asked = vary(Export(inference=exported_inference(trained.inference)), overrides)
     kind = asked.format
     out = Path(asked.out or _default(place, ENDINGS[kind])).expanduser().absolute()

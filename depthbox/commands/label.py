@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from depthbox.commands.answer import end_with_json, for_people
-from depthbox.commands.chosen import given, store_of
-from depthbox.commands.predict import Store
+from depthbox.commands.chosen import Store, chosen_model, given
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.config import ViewsConfig
@@ -59,14 +58,13 @@ def command(arguments: argparse.Namespace) -> int:
 def _labelled(place: str, overrides: dict[str, str]) -> dict:
     from depthbox.data.coco import read_coco
     from depthbox.inference.label_job import label_boxes
-    from depthbox.inference.opened import open_model
     from depthbox.inference.places import local_folder
     from depthbox.inference.review import write_review
 
     asked = vary(Labelling(), overrides)
     images, _ = local_folder(asked.images)
     data = read_coco(Path(asked.boxes).expanduser(), images=images, masks=False)
-    trained = open_model(place, store_of(asked.tracking.uri, place))
+    trained = chosen_model(place, asked.tracking)
     asked = vary(Labelling(views=trained.views), overrides)
     unknown = [name for name in data.class_names if name not in trained.classes]
     out = Path(asked.out).expanduser().absolute()

@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from depthbox.commands.answer import end_with_json, for_people
-from depthbox.commands.chosen import given, store_of
+from depthbox.commands.chosen import Store, chosen_model, given
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import UsageError
 from depthbox.data.config import ViewsConfig
 from depthbox.inference.config import RayShare
 from depthbox.models.config import InferenceConfig
 
-__all__ = ["Prediction", "Store", "command"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    uri: str = ""
+__all__ = ["Prediction", "command"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +53,12 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _predicted(place: str, words: list[str], overrides: dict[str, str], *, on_ray: bool) -> dict:
-    from depthbox.inference.opened import open_model
     from depthbox.inference.photos import PhotoWork, answers
     from depthbox.inference.places import found_photos
     from depthbox.inference.predict_job import predict_photos
     from depthbox.inference.predictor import predictor_of
 
-    trained = open_model(place, store_of(vary(Prediction(), overrides).tracking.uri, place))
+    trained = chosen_model(place, vary(Prediction(), overrides).tracking)
     asked = vary(Prediction(views=trained.views, inference=trained.inference), overrides)
     asked = replace(asked, inference=replace(asked.inference, min_score=asked.score))
     there, out = found_photos(words), Path(asked.out).absolute()

@@ -39,7 +39,7 @@ def command(arguments: argparse.Namespace) -> int:
             f"count={asked.count} steps={asked.steps}: allowed are 1 and more; count is how many to choose"
         )
     from depthbox.depth.estimator import build_estimator
-    from depthbox.report.selection_page import write_selection_page
+    from depthbox.report.selection_page import SelectionFacts, write_selection_page
     from depthbox.train.inputs import data_root, depth_spec, files_of
     from depthbox.train.selection import choose, read_pool
 
@@ -58,7 +58,10 @@ def command(arguments: argparse.Namespace) -> int:
     chosen = [names[pick.index] for _, pick in picks]
     (out / "selected.txt").write_text("".join(f"{name}\n" for name in chosen))
     title = f"{len(chosen)} of {len(names)} photos to label, by {asked.by}"
-    write_selection_page(out / "selected.html", title=title, names=names, photos=pool.photos, picks=picks)
+    facts = SelectionFacts(
+        by=asked.by, labelled=len(labelled), list_file=out / "selected.txt", unreadable=pool.unreadable
+    )
+    write_selection_page(out / "selected.html", names=names, paths=pool.paths, picks=picks, facts=facts)
     for line in pool.unreadable:
         print(f"left out: {line}", file=people)
     print(f"{title}\nlist  {out / 'selected.txt'}\npage  {out / 'selected.html'}", file=people)

@@ -15,6 +15,9 @@ from depthbox.tracking.words import redacted
 
 __all__ = ["command", "resolved", "show_plan", "show_result"]
 
+BEST = ("best_mask_ap", "best_step")
+"""Shown where a run has several evaluations."""
+
 
 def command(arguments: argparse.Namespace) -> int:
     if not arguments.words or "=" in arguments.words[0]:
@@ -91,7 +94,7 @@ def _resources(experiment: Experiment) -> list[str]:
 def show_result(result, *, as_json: bool, more: Mapping[str, object] = MappingProxyType({})) -> None:
     from depthbox.report.table import console_table
 
-    shown = [name for name in result.headline if name in result.scores]
+    shown = [name for name in (*result.headline, *BEST) if name in result.scores]
     stream = for_people(as_json=as_json)
     if shown:
         console_table(["", *shown], [[result.out.name, *(result.scores[name] for name in shown)]], file=stream)

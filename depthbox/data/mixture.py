@@ -38,6 +38,11 @@ class MixedPlan:
         return sum(part.plan.images for part in self.parts)
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """What its images are labelled with."""
+        return tuple(part.word for part in self.parts)
+
+    @property
     def batch_size(self) -> int:
         return sum(part.plan.batch_size for part in self.parts)
 

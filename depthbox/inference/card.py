@@ -3,13 +3,14 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from depthbox.inference.export import LEAST_SIDE, Exported
+from depthbox.inference.export import Exported
 from depthbox.inference.opened import TrainedModel
 from depthbox.models.config import InferenceConfig
 
 __all__ = ["write_card"]
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
+LEARNED_FROM = {"box_depth": "boxes", "pl_dc": "masks of some photos, with its own guesses at the others"}
 NOT_SAID = "not stated; those of the photos and of the starting weights apply as far as they do"
 
 
@@ -22,7 +23,7 @@ def write_card(
     said = trained.said
     settings = said.get("settings") or {}
     assert isinstance(settings, dict)
-    depth = settings.get("depth.source", "none")
+    depth, method = settings.get("depth.source", "none"), said.get("method", "box_depth")
     page = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
         TEMPLATE.read_text()
     )
@@ -30,7 +31,8 @@ def write_card(
         title=exported.file.stem,
         classes=trained.classes,
         named=list(zip(trained.category_ids, trained.classes, strict=True)),
-        method=said.get("method", "box_depth"),
+        method=method,
+        learned_from=LEARNED_FROM.get(str(method), "masks"),
         depth="" if depth == "none" else depth,
         file=exported.file.name,
         megabytes=f"{exported.file.stat().st_size / 1e6:.1f}",
@@ -40,7 +42,7 @@ def write_card(
         views=trained.views,
         inference=inference,
         licence=licence or NOT_SAID,
-        least_side=LEAST_SIDE.get(kind),
+        least_side=exported.least_side,
         start=_start(trained),
         settings=settings,
         experiment=said.get("digest", ""),

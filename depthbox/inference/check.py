@@ -11,14 +11,19 @@ from torchvision.ops import box_iou
 from depthbox.core.errors import InputError
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import ImagePredictions, paste, predict
-from depthbox.models.segmenter import Segmenter
+from depthbox.models.query_predict import mask_iou
+from depthbox.models.segmenter import Model
+from depthbox.models.traceable_query import not_padding
 
 __all__ = ["Agreement", "compared", "from_graph"]
+
+LEAST_SCORE = 0.05
+"""Of an object that must have a counterpart: which of the last of a hundred candidates are let in is decided by rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Over all objects of the eager model."""
+    """Over the objects of the eager model with a score above 0.05."""
 
     objects: int
     missing: int
@@ -34,18 +39,19 @@ class Agreement:
 
 
 def compared(
-    run: Callable[[Tensor], Sequence[Tensor]], model: Segmenter, inference: InferenceConfig, images: Sequence[Tensor]
+    run: Callable[[Tensor], Sequence[Tensor]], model: Model, inference: InferenceConfig, images: Sequence[Tensor]
 ) -> Agreement:
     """Images "3 H W" of any sizes, alone and as batches of one size. Raises `InputError` where nothing is found in any: masks cannot be compared then."""
     ious: list[float] = []
     missing, difference = 0, 0.0
     for batch in _batches(images):
-        wanted = predict(model, batch, config=inference)
+        wanted = predict(model, batch, config=inference, valid=not_padding(batch))
         with torch.no_grad():
             found = from_graph(run(batch))
         for one, other in zip(wanted, found, strict=True):
             pairs = _pairs(one, other)
-            missing += abs(len(one.scores) - len(other.scores)) + len(one.scores) - len(pairs)
+            missing += int((one.scores > LEAST_SCORE).sum()) - len(pairs)
+            missing += int((other.scores > LEAST_SCORE).sum()) - len(_pairs(other, one))
             for i, j in pairs:
                 size_hw = (batch.shape[-2], batch.shape[-1])
                 a, b = (paste(m.masks[k : k + 1], size_hw)[0] > 0.5 for m, k in ((one, i), (other, j)))
@@ -79,9 +85,11 @@ def _batches(images: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _pairs(one: ImagePredictions, other: ImagePredictions) -> list[tuple[int, int]]:
-    """The counterpart of each object: of its class, with nearly its box."""
+    """The counterpart of each object that counts: of its class, with nearly its box, and of several such the one with its mask and score."""
     if not len(one.scores) or not len(other.scores):
         return []
-    overlap = box_iou(one.boxes_xyxy, other.boxes_xyxy) * (one.labels[:, None] == other.labels)
-    best = overlap.max(1)
-    return [(i, int(best.indices[i])) for i in range(len(one.scores)) if best.values[i] > 0.99]
+    alike = box_iou(one.boxes_xyxy, other.boxes_xyxy) * (one.labels[:, None] == other.labels) > 0.95
+    fit = mask_iou(one.masks > 0.5, other.masks > 0.5) - (one.scores[:, None] - other.scores).abs()
+    best = fit.masked_fill(~alike, -2.0).max(1)
+    counted = (one.scores > LEAST_SCORE).tolist()
+    return [(i, int(best.indices[i])) for i, counts in enumerate(counted) if counts and best.values[i] >= -1]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,11 +21,11 @@ from depthbox.core.errors import InputError
 from depthbox.inference.check import Agreement, compared
 from depthbox.inference.opened import TrainedModel
 from depthbox.inference.predictor import network_of
-from depthbox.models.config import InferenceConfig
-from depthbox.models.segmenter import Segmenter
-from depthbox.models.traceable import OUTPUTS, Traceable
+from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.models.segmenter import Model
+from depthbox.models.traceable import OUTPUTS, traceable
 
-__all__ = ["FORMATS", "LEAST_SIDE", "Exported", "Runner", "exported_inference", "onnx_runner", "write_export"]
+__all__ = ["FORMATS", "Exported", "Runner", "exported_inference", "onnx_runner", "write_export"]
 
 OPSET = 18
 LEAST_IOU = 0.999
@@ -33,9 +34,10 @@ CANDIDATES = 300
 
 LEAST_SIDE = {"onnx": 64, "pt2": 160}
 """Of an image in pixels. A program of torch.export takes an axis for more than one cell, or for one, once and for all: at 160 every level has two."""
+PICKED_STRIDE = 8
 
 Runner = Callable[[Tensor], Sequence[Tensor]]
-"""Images "B 3 H W" -> boxes, scores, labels, masks as `Traceable` has them."""
+"""Images "B 3 H W" -> boxes, scores, labels, masks as `traceable` has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Exported:
     file: Path
     agreement: Agreement | None
     """With the eager model; None for safetensors, whose tensors are equal to the last bit."""
+    least_side: int | None
+    """Of an image, in pixels; None for safetensors."""
 
 
 def exported_inference(inference: InferenceConfig) -> InferenceConfig:
@@ -61,20 +65,27 @@ def write_export(
     with TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as folder:
         part = Path(folder) / file.name
         model = network_of(trained)
-        agreement = None
+        agreement, side = None, None
         if kind == "safetensors":
             _safetensors(trained, part)
         else:
+            side = least_side(kind, trained.model)
             # First in torch alone: photos in which nothing is found must not cost the minute that an exporter takes.
-            images = [_at_least(image, LEAST_SIDE[kind]) for image in images]
-            compared(Traceable(model, inference), model, inference, images)
+            images = [_at_least(image, side) for image in images]
+            compared(traceable(model, inference), model, inference, images)
             runner = FORMATS[kind](model, inference, part, _said(trained, inference))
             agreement = compared(runner, model, inference, images)
             if agreement.mask_iou < LEAST_IOU or agreement.missing:
                 cause = f"the exported masks differ from the model's: {agreement.in_words()}"
                 raise InputError(file, "", cause, "nothing was written; another torch or onnx version may do better")
         os.replace(part, file)
-    return Exported(file=file, agreement=agreement)
+    return Exported(file=file, agreement=agreement, least_side=side)
+
+
+def least_side(kind: str, model: ModelConfig) -> int:
+    """Of an image of a graph: with queries picked from the photo it has a cell for each."""
+    cells = math.ceil(math.sqrt(model.query.queries)) if (model.head, model.query.start) == ("query", "picked") else 0
+    return max(LEAST_SIDE[kind], math.ceil(cells * PICKED_STRIDE / 32) * 32)
 
 
 def onnx_runner(file: Path) -> Runner:
@@ -92,19 +103,20 @@ def onnx_runner(file: Path) -> Runner:
     return run
 
 
-def _onnx(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
+def _onnx(model: Model, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
     try:
         import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError("onnx", "", f"{error.name} is not installed", "pip install 'depthbox[export]'") from None
+    side = least_side("onnx", model.config)
     with _quiet():
         program = torch.onnx.export(
-            Traceable(model, inference),
-            (_example(128, 160),),
+            traceable(model, inference),
+            (_example(side),),
             dynamo=True,
-            dynamic_shapes=_dynamic(LEAST_SIDE["onnx"]),
+            dynamic_shapes=_dynamic(side),
             input_names=["images"],
             output_names=list(OUTPUTS),
             opset_version=OPSET,
@@ -117,12 +129,11 @@ def _onnx(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[s
     return onnx_runner(file)
 
 
-def _pt2(model: Segmenter, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
+def _pt2(model: Model, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
     """What is compared is the program in memory: reading a .pt2 back may run code, and is left to its user."""
+    side = least_side("pt2", model.config)
     with _quiet(), torch.no_grad():
-        program = torch.export.export(
-            Traceable(model, inference), (_example(256, 352),), dynamic_shapes=_dynamic(LEAST_SIDE["pt2"])
-        )
+        program = torch.export.export(traceable(model, inference), (_example(side),), dynamic_shapes=_dynamic(side))
         torch.export.save(program, file, extra_files={"depthbox.json": json.dumps(said)})
     return program.module()
 
@@ -138,15 +149,15 @@ def _safetensors(trained: TrainedModel, file: Path) -> None:
     assert all(torch.equal(tensor, trained.state[name]) for name, tensor in written.items())
 
 
-FORMATS: dict[str, Callable[[Segmenter, InferenceConfig, Path, dict[str, str]], Runner]] = {
+FORMATS: dict[str, Callable[[Model, InferenceConfig, Path, dict[str, str]], Runner]] = {
     "onnx": _onnx,
     "pt2": _pt2,
 }
 
 
-def _example(height: int, width: int) -> Tensor:
+def _example(least_side: int) -> Tensor:
     """Two of a size that no other dimension has, so that nothing is taken for constant."""
-    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    return torch.rand(2, 3, least_side + 96, least_side + 192, generator=torch.Generator().manual_seed(0))
 
 
 def _at_least(image: Tensor, side: int) -> Tensor:

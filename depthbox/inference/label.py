@@ -1,7 +1,7 @@
 """For every given box the best mask, forced to agree with it.
 
-Locations inside the box are asked for their masks; the one whose box, class and mask fit best is taken (depth-aware matching, one location a box),
-cut to the box, and cut off at another probability than 0.5 where it fills the box clearly better so.
+Of the masks that the network offers (`candidates`) the one whose box, class and depth fit best is taken (depth-aware matching, one mask a box), cut to
+the box, and cut off at another probability than 0.5 where it fills the box clearly better so.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou
 
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.data.decode import Decoded
 from depthbox.evaluate.runner import network_input
+from depthbox.inference.candidates import Photograph, candidates
 from depthbox.inference.config import Matching
-from depthbox.inference.predictor import DynamicPredictor
+from depthbox.inference.predictor import InstancePredictor
 from depthbox.inference.quality import Quality, quality_of, tight_agreement
-from depthbox.models.detector import LEVEL_STRIDES
-from depthbox.models.segmenter import Features
 from depthbox.ops.masks import box_masks, ellipse_masks
 from depthbox.supervision.parts.matching import depth_agreement, depth_aware_scores, match_best, right_similarity
 
@@ -52,61 +50,35 @@ class BoxMask:
 
 
 @torch.no_grad()
-def masks_of_boxes(predictor: DynamicPredictor, photo: Decoded, known: Boxes, matching: Matching) -> list[BoxMask]:
+def masks_of_boxes(predictor: InstancePredictor, photo: Decoded, known: Boxes, matching: Matching) -> list[BoxMask]:
     """One mask a box, in their order, never empty."""
     if not len(known.boxes_xyxy):
         return []
-    images, _ = network_input([photo], predictor.device)
-    size_hw = (images.shape[-2], images.shape[-1])
-    scale = np.array([photo.image.shape[1] / photo.size_hw[1], photo.image.shape[0] / photo.size_hw[0]] * 2)
-    boxes = torch.from_numpy(known.boxes_xyxy * scale).float().to(predictor.device)
-    features = predictor.model(images)
-    scores = _class_scores(features, torch.from_numpy(known.labels).to(predictor.device))
-    own = _candidates(features, boxes, scores, matching)
-    points, place = own.unique(return_inverse=True)
-    masks = predictor.model.masks(features, torch.zeros_like(points), points).logits.sigmoid()
-    areas = box_masks(boxes, size_hw, MASK_STRIDE)
-    similarity = _similarity(known.disparity, photo, size_hw, matching.theta, predictor.device)
-    depth = masks.new_zeros(len(boxes), len(masks))
+    seen = _photograph(predictor, photo, known)
+    offered = candidates(predictor.model, seen, matching)
+    boxes, areas = seen.boxes_xyxy, box_masks(seen.boxes_xyxy, seen.size_hw, MASK_STRIDE)
+    similarity = _similarity(known.disparity, photo, seen.size_hw, matching.theta, predictor.device)
+    depth = torch.zeros_like(offered.scores)
     if similarity is not None:
-        depth = depth_agreement(masks, areas, similarity, form="B")
-    total = _scores(features, boxes, points, scores, depth, matching)
-    allowed = torch.zeros_like(total, dtype=torch.bool).scatter(1, place, True)
-    best = _matched(total.masked_fill(~allowed, -9.0))
-    rows = torch.arange(len(boxes), device=best.device)
-    chosen = _fallback(masks[best], areas, boxes, size_hw)
+        depth = depth_agreement(offered.masks, areas, similarity, form="B")
+    total = depth_aware_scores(
+        boxes, offered.boxes_xyxy, offered.scores, depth, box=matching.box_cost, depth=matching.depth_cost
+    )
+    best = _matched(total.masked_fill(~offered.allowed, -9.0))
+    chosen = _fallback(offered.masks[best], areas, boxes, seen.size_hw)
     return [
-        _cut(chosen[i], known.boxes_xyxy[i], photo, float(depth[rows[i], best[i]]) if similarity is not None else None)
+        _cut(chosen[i], known.boxes_xyxy[i], photo, float(depth[i, best[i]]) if similarity is not None else None)
         for i in range(len(boxes))
     ]
 
 
-def _class_scores(features: Features, labels: Tensor) -> Tensor:
-    """Detection score of each location for each box's class, "N P": sqrt(class * quality), the likeliest class for an unknown one."""
-    classes, quality = features.dense.class_logits[0].sigmoid(), features.dense.quality_logits[0].sigmoid()
-    every = (classes * quality[:, None]).sqrt()
-    return torch.where(labels[:, None] >= 0, every.T[labels.clamp(min=0)], every.amax(1)[None])
-
-
-def _candidates(features: Features, boxes: Tensor, scores: Tensor, matching: Matching) -> Tensor:
-    """For each box the locations that stand inside it and fit it best without their masks, "N c"; for a box that holds none, the nearest ones."""
-    points = features.dense.points_xy
-    inside = ((points[None] > boxes[:, None, :2]) & (points[None] < boxes[:, None, 2:])).all(-1)
-    fit = generalized_box_iou(boxes, features.dense.boxes_xyxy[0]) + scores
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    far = torch.cdist(centers, points) / LEVEL_STRIDES[-1]
-    return torch.where(inside, fit, -3 - far).topk(min(matching.candidates, len(points))).indices
-
-
-def _scores(
-    features: Features, boxes: Tensor, points: Tensor, scores: Tensor, depth: Tensor, matching: Matching
-) -> Tensor:
-    """S of every box with every candidate, "N M"."""
-    detected = features.dense.boxes_xyxy[0][points]
-    plain = depth_aware_scores(
-        boxes, detected, scores.new_zeros(len(points)), depth, box=matching.box_cost, depth=matching.depth_cost
-    )
-    return plain + (1 - matching.box_cost - matching.depth_cost) * scores[:, points]
+def _photograph(predictor: InstancePredictor, photo: Decoded, known: Boxes) -> Photograph:
+    images, valid = network_input([photo], predictor.device)
+    scale = np.array([photo.image.shape[1] / photo.size_hw[1], photo.image.shape[0] / photo.size_hw[0]] * 2)
+    boxes = torch.from_numpy(known.boxes_xyxy * scale).float()
+    labels = torch.from_numpy(known.labels)
+    device = predictor.device
+    return Photograph(images=images, valid=valid, boxes_xyxy=boxes.to(device), labels=labels.to(device))
 
 
 def _matched(total: Tensor) -> Tensor:

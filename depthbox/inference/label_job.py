@@ -20,7 +20,7 @@ from depthbox.inference.journal import Journal
 from depthbox.inference.label import Boxes, BoxMask, masks_of_boxes
 from depthbox.inference.photos import ahead
 from depthbox.inference.predict_job import write_json
-from depthbox.inference.predictor import DynamicPredictor
+from depthbox.inference.predictor import InstancePredictor
 
 __all__ = ["Labeller", "Labels", "label_boxes"]
 
@@ -29,7 +29,7 @@ __all__ = ["Labeller", "Labels", "label_boxes"]
 class Labeller:
     """What turns one photo's boxes into masks."""
 
-    predictor: DynamicPredictor
+    predictor: InstancePredictor
     matching: Matching
     labels: tuple[int, ...]
     """Of the boxes' classes, in their order: the model's class of that name, -1 for none."""

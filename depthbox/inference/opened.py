@@ -12,15 +12,14 @@ from torch import Tensor
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.config import ViewsConfig
-from depthbox.experiment import PLACES, VideoDataConfig
-from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.experiment import PLACES, DataConfig
+from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.models.segmenter import count_classes
 from depthbox.tracking.models import fetched_model, is_stored
 from depthbox.train.checkpoint import load_model
 from depthbox.train.saved import open_run_folder
 
 __all__ = ["TrainedModel", "open_model"]
-
-CLASSIFIER = "detector.classify.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,8 +61,7 @@ def _from_run(folder: Path, *, name: str) -> TrainedModel:
     """What an older version did not write into the weights stands beside them."""
     run = open_run_folder(folder)
     experiment, result = run.experiment, folder / "result.json"
-    if isinstance(experiment.data, VideoDataConfig) or isinstance(experiment.model, SdeModelConfig):
-        raise InputError(name, "", "is a depth network, which finds no objects", f"use it as depth.source=run:{folder}")
+    assert isinstance(experiment.data, DataConfig) and isinstance(experiment.model, ModelConfig)
     beside: dict[str, object] = {
         "settings": {path: v for path, v in flatten(experiment).items() if not path.startswith((*PLACES, "method"))}
     }
@@ -93,15 +91,11 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
 def _trained(
     file: Path, name: str, said: dict, model: ModelConfig, views: ViewsConfig, inference: InferenceConfig
 ) -> TrainedModel:
-    if model.head != "dynamic":
-        cause = (
-            f"has model.head={model.head}; photos are predicted, labelled and exported with model.head=dynamic so far"
-        )
-        raise InputError(name, "model.head", cause, "`depthbox evaluate` scores this run")
     state = load_model(file)
-    if CLASSIFIER not in state:
-        raise InputError(file, "", f"has no {CLASSIFIER}: not a model of `depthbox train`", "give a run folder")
-    count = len(state[CLASSIFIER])
+    try:
+        count = count_classes(model, state)
+    except KeyError as error:
+        raise InputError(file, "", f"has no {error.args[0]}: not its model", "give a run folder") from None
     classes = tuple(said.get("classes") or (f"class {i + 1}" for i in range(count)))
     ids = tuple(said.get("category_ids") or range(1, count + 1))
     if not len(classes) == len(ids) == count:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from depthbox.core.errors import InputError
 from depthbox.data.config import ViewsConfig
 from depthbox.data.decode import Decoded
 from depthbox.data.schema import Detections
@@ -16,11 +15,11 @@ from depthbox.evaluate.runner import in_photo, network_input
 from depthbox.inference.opened import TrainedModel
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import predict
-from depthbox.models.segmenter import Segmenter
-from depthbox.train.saved import untrained
+from depthbox.models.segmenter import Model
+from depthbox.train.saved import with_weights
 from depthbox.train.state import choose_device, mixed_precision
 
-__all__ = ["DynamicPredictor", "Predictor", "network_of", "predictor_of", "without_overlaps"]
+__all__ = ["InstancePredictor", "Predictor", "network_of", "predictor_of", "without_overlaps"]
 
 
 class Predictor(Protocol):
@@ -36,10 +35,10 @@ class Predictor(Protocol):
         ...
 
 
-class DynamicPredictor:
-    """FCOS with dynamic masks."""
+class InstancePredictor:
+    """A network that finds objects, of either head."""
 
-    def __init__(self, model: Segmenter, *, views: ViewsConfig, inference: InferenceConfig) -> None:
+    def __init__(self, model: Model, *, views: ViewsConfig, inference: InferenceConfig) -> None:
         self.model, self.views, self.inference = model, views, inference
 
     def find(self, photos: Sequence[Decoded], image_ids: Sequence[int]) -> list[Detections]:
@@ -62,25 +61,18 @@ def predictor_of(
     precision: str = "auto",
     views: ViewsConfig | None = None,
     inference: InferenceConfig | None = None,
-) -> DynamicPredictor:
+) -> InstancePredictor:
     """The model on `device`; `views` and `inference` are as it was trained unless given."""
     place = choose_device(device)
     model = network_of(trained)
     model.mixed = mixed_precision(precision, place)
     model = model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return DynamicPredictor(model, views=views or trained.views, inference=inference or trained.inference)
+    return InstancePredictor(model, views=views or trained.views, inference=inference or trained.inference)
 
 
-def network_of(trained: TrainedModel) -> Segmenter:
+def network_of(trained: TrainedModel) -> Model:
     """The network with its weights, in float32 on the CPU, ready to predict."""
-    model = untrained(trained.model, classes=len(trained.classes))
-    try:
-        model.load_state_dict(dict(trained.state))
-    except RuntimeError as error:
-        fault = str(error).splitlines()[-1].strip()
-        cause = f"the weights do not fit {trained.model.backbone}: {fault}"
-        raise InputError(trained.name, "", cause, "they were written by another version; train anew") from None
-    return cast(Segmenter, model.eval())
+    return with_weights(trained.model, trained.state, classes=len(trained.classes), named=trained.name)
 
 
 def without_overlaps(found: Detections, *, iou: float) -> Detections:

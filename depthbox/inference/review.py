@@ -1,16 +1,15 @@
 """The doubtful masks as one HTML page with thumbnails, the poorest first; no script, no other host."""
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from depthbox.core.errors import InputError
 from depthbox.data.decode import BadImage, read_image
 from depthbox.data.schema import CocoData, Detections, ImageRecord
+from depthbox.evaluate.embedded import picture_address
 from depthbox.evaluate.figures import overlay
 from depthbox.inference.config import Review
 from depthbox.inference.label_job import Labels
@@ -45,7 +44,7 @@ def write_review(labels: Labels, data: CocoData, review: Review) -> tuple[Path, 
                 "category": names[one["category_id"]],
                 "file": files[one["image_id"]],
                 "figures": one["attributes"],
-                "picture": pictures.get(one["id"], ""),
+                "pictures": pictures.get(one["id"], ()),
             }
             for one in shown
         ],
@@ -62,19 +61,19 @@ def _quality(annotation: Mapping) -> float:
     return annotation["attributes"]["quality"]
 
 
-def _pictures(annotations: list[dict], records: Mapping[int, ImageRecord]) -> dict[int, str]:
-    """Annotation id -> data address; each photo is read once."""
+def _pictures(annotations: list[dict], records: Mapping[int, ImageRecord]) -> dict[int, tuple[str, str]]:
+    """Annotation id -> data addresses with and without the mask; each photo is read once."""
     by_image: dict[int, list[dict]] = {}
     for one in annotations:
         by_image.setdefault(one["image_id"], []).append(one)
-    found: dict[int, str] = {}
+    found: dict[int, tuple[str, str]] = {}
     for image_id, ones in by_image.items():
         record = records[image_id]
         try:
             photo = read_image(record.path, short_side=None, max_side=_side(record), expect_hw=record.size_hw).image
         except BadImage:  # gone since it was labelled
             continue
-        found |= {one["id"]: _thumbnail(photo, one, record.size_hw) for one in ones}
+        found |= {one["id"]: _thumbnails(photo, one, record.size_hw) for one in ones}
     return found
 
 
@@ -82,8 +81,8 @@ def _side(record: ImageRecord) -> int:
     return min(PHOTO_SIDE, max(record.size_hw))
 
 
-def _thumbnail(photo: np.ndarray, annotation: dict, size_hw: tuple[int, int]) -> str:
-    """The surroundings of the box, the mask tinted, the box as a white frame."""
+def _thumbnails(photo: np.ndarray, annotation: dict, size_hw: tuple[int, int]) -> tuple[str, str]:
+    """The surroundings of the box with the mask tinted, and without it; the box as a frame."""
     x, y, w, h = annotation["bbox"]
     one = Detections(
         image_id=0,
@@ -92,14 +91,21 @@ def _thumbnail(photo: np.ndarray, annotation: dict, size_hw: tuple[int, int]) ->
         labels=np.zeros(1, np.int64),
         masks=(annotation["segmentation"],),
     )
-    picture, scale = overlay(photo, one, size_hw=size_hw, by_class=True), photo.shape[1] / size_hw[1]
-    ImageDraw.Draw(picture).rectangle([v * scale for v in (x, y, x + w, y + h)], outline="white")
-    margin = MARGIN * max(w, h)
-    left, top, right, bottom = (v * scale for v in (x - margin, y - margin, x + w + margin, y + h + margin))
-    cut = picture.crop(
-        (max(0, int(left)), max(0, int(top)), min(picture.width, int(right) + 1), min(picture.height, int(bottom) + 1))
-    )
-    cut.thumbnail((SIDE, SIDE))
-    stream = io.BytesIO()
-    cut.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    scale, margin = photo.shape[1] / size_hw[1], MARGIN * max(w, h)
+    box = tuple(v * scale for v in (x, y, x + w, y + h))
+    around = tuple(v * scale for v in (x - margin, y - margin, x + w + margin, y + h + margin))
+    tinted = overlay(photo, one, size_hw=size_hw, by_class=True)
+    return _framed(tinted, box, around), _framed(Image.fromarray(photo), box, around)
+
+
+def _framed(picture: Image.Image, box: tuple[float, ...], around: tuple[float, ...]) -> str:
+    """The part `around`, as large as a thumbnail may be, with a frame that shows on white and on black."""
+    left, top = max(0, int(around[0])), max(0, int(around[1]))
+    right, bottom = min(picture.width, int(around[2]) + 1), min(picture.height, int(around[3]) + 1)
+    cut = ImageOps.contain(picture.crop((left, top, right, bottom)), (SIDE, SIDE))
+    scale = cut.width / (right - left)
+    x0, y0, x1, y1 = ((v - low) * scale for v, low in zip(box, (left, top, left, top), strict=True))
+    draw = ImageDraw.Draw(cut)
+    draw.rectangle([x0 - 2, y0 - 2, x1 + 2, y1 + 2], outline="black")
+    draw.rectangle([x0 - 1, y0 - 1, x1 + 1, y1 + 1], outline="white", width=2)
+    return picture_address(cut)

@@ -66,8 +66,8 @@ def attention_block(masks: Tensor, level: Tensor, padding: Tensor) -> Tensor:
     sigmoid(mask) < 0.5 at the size of `level`, and padding ("B hw"). A query that could look nowhere looks everywhere but at padding.
     """
     outside = F.interpolate(masks, size=level.shape[-2:], mode="bilinear", align_corners=False).flatten(2) < 0
-    blocked = outside | padding[:, None]
-    return torch.where(blocked.all(-1, keepdim=True), padding[:, None], blocked)[:, None]
+    nowhere = (outside | padding[:, None]).all(-1, keepdim=True)
+    return (outside & ~nowhere | padding[:, None])[:, None]
 
 
 def sine_positions(level: Tensor) -> Tensor:

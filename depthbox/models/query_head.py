@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from depthbox.core.errors import UsageError
 from depthbox.models.backbone import Backbone
 from depthbox.models.config import ModelConfig
+from depthbox.models.deformable_decoder import DeformablePixelDecoder
 from depthbox.models.pixel_decoder import PixelDecoder
 from depthbox.models.query_decoder import QueryDecoder
 from depthbox.models.query_start import LearnedStart, PickedStart
@@ -65,7 +66,13 @@ class QuerySegmenter(nn.Module):
         self.mixed = False
         """True: maps and attention are computed in bfloat16; masks, classes and everything after them stay float32."""
         self.backbone = backbone
-        self.pixel_decoder = PixelDecoder(backbone.channels, config.channels)
+        self.pixel_decoder = (
+            DeformablePixelDecoder(
+                backbone.channels, config.channels, layers=query.deformable, heads=query.heads, width=query.width
+            )
+            if query.deformable
+            else PixelDecoder(backbone.channels, config.channels)
+        )
         start = (
             PickedStart(config.channels, classes, query.queries)
             if query.start == "picked"
@@ -80,7 +87,7 @@ class QuerySegmenter(nn.Module):
         valid = torch.ones_like(images[:, 0], dtype=torch.bool) if valid is None else valid
         padding = [_padding(valid, stride) for stride in LEVEL_STRIDES]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
-            maps = self.pixel_decoder(self.backbone(images))
+            maps = self.pixel_decoder(self.backbone(images), padding)
             fine = maps.fine.float()
             class_logits, embeddings, masks, cells = self.decoder(maps.levels, fine, padding)
         return QueryOutputs(

@@ -9,11 +9,18 @@ from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predictions import ImagePredictions
 from depthbox.models.query_head import QueryOutputs
-from depthbox.ops.masks import aligned_bilinear
+from depthbox.ops.masks import aligned_spans
 
-__all__ = ["QueryPairs", "best_pairs", "boxes_of", "mask_iou", "mask_quality", "query_predictions"]
-
-CHUNK = 16
+__all__ = [
+    "QueryPairs",
+    "best_pairs",
+    "boxes_of",
+    "mask_iou",
+    "mask_quality",
+    "on_mask_cells",
+    "pixel_boxes",
+    "query_predictions",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +67,7 @@ def query_predictions(
 
 
 def _one(pairs: QueryPairs, size_hw: tuple[int, int], config: InferenceConfig) -> ImagePredictions:
-    logits = _on_mask_cells(pairs.logits)
+    logits = on_mask_cells(pairs.logits)
     scores = pairs.class_quality * pairs.mask_quality
     kept = (logits.flatten(1) > 0).any(1) & (scores > config.min_score)
     order = scores[kept].argsort(descending=True, stable=True)
@@ -69,23 +76,24 @@ def _one(pairs: QueryPairs, size_hw: tuple[int, int], config: InferenceConfig) -
         alone = _without_doubles(logits > 0, labels, config.mask_nms_iou)
         logits, scores, labels = logits[alone], scores[alone], labels[alone]
     masks = logits.sigmoid()
-    return ImagePredictions(boxes_xyxy=_pixel_boxes(masks, size_hw), scores=scores, labels=labels, masks=masks)
+    return ImagePredictions(boxes_xyxy=pixel_boxes(masks, size_hw), scores=scores, labels=labels, masks=masks)
 
 
-def _pixel_boxes(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """The boxes of masks "N h w" as they are pasted into the photo, some at a time: cells of four pixels would cost small objects their box."""
-    parts = [
-        boxes_of(aligned_bilinear(some[:, None], MASK_STRIDE)[:, 0] > 0.5, size_hw, stride=1)
-        for some in masks.split(CHUNK)
-    ]
-    return torch.cat(parts) if parts else masks.new_zeros(0, 4)
+def pixel_boxes(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """The boxes of probabilities "N h w" as they are pasted into the photo: cells of four pixels would cost small objects their box."""
+    rows, columns = aligned_spans(masks[:, None], MASK_STRIDE)
+    return _boxes(rows[:, 0] > 0.5, columns[:, 0] > 0.5, size_hw, stride=1)
 
 
-def boxes_of(masks: Tensor, size_hw: tuple[int, int], *, stride: int = MASK_STRIDE) -> Tensor:
-    """The tight boxes, in pixels, of bool masks "N h w"; 0 0 0 0 where a mask has no cell."""
+def boxes_of(masks: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """The tight boxes, in pixels, of bool masks "N h w" at stride 4; 0 0 0 0 where a mask has no cell."""
+    return _boxes(masks.any(2), masks.any(1), size_hw, stride=MASK_STRIDE)
+
+
+def _boxes(rows: Tensor, columns: Tensor, size_hw: tuple[int, int], *, stride: int) -> Tensor:
+    """Of the rows "N h" and columns "N w" that each mask has a cell in."""
     sides = []
-    for axis, length in ((2, size_hw[0]), (1, size_hw[1])):
-        held = masks.any(axis)
+    for held, length in ((rows, size_hw[0]), (columns, size_hw[1])):
         first = held.int().argmax(1)
         last = held.shape[1] - held.flip(1).int().argmax(1)
         there = held.any(1)
@@ -111,7 +119,7 @@ def _without_doubles(masks: Tensor, labels: Tensor, iou: float) -> Tensor:
     return torch.tensor(kept, dtype=torch.int64, device=masks.device)
 
 
-def _on_mask_cells(logits: Tensor) -> Tensor:
+def on_mask_cells(logits: Tensor) -> Tensor:
     """From cells on the pixel edge 4 c + 2 to cells on the pixel 4 c + 2, half a pixel further, where `paste` and all other masks have them."""
     for axis in (-2, -1):
         length = logits.shape[axis]

@@ -16,7 +16,12 @@ class LearnedStart(nn.Module):
 
     def forward(self, level: Tensor, places: Tensor, padding: Tensor) -> tuple[Tensor, Tensor, None]:
         """Content and place "B Q C" for a level "B C h w"."""
-        return self.content.weight.expand(len(level), -1, -1), self.place.weight.expand(len(level), -1, -1), None
+        # len() would make a constant of the number of photos in a trace.
+        return (
+            self.content.weight.expand(level.shape[0], -1, -1),
+            self.place.weight.expand(level.shape[0], -1, -1),
+            None,
+        )
 
 
 class PickedStart(nn.Module):
@@ -32,7 +37,7 @@ class PickedStart(nn.Module):
         rows = level.flatten(2).transpose(1, 2)
         cells = self.classify(rows).float().unflatten(1, level.shape[-2:])
         at = peaks(cells, padding, self.queries)[..., None].expand(-1, -1, level.shape[1])
-        return rows.gather(1, at), places.expand(len(level), -1, -1).gather(1, at), cells
+        return rows.gather(1, at), places.expand(level.shape[0], -1, -1).gather(1, at), cells
 
 
 @torch.no_grad()

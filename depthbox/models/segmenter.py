@@ -1,6 +1,6 @@
 """The whole network: backbone, pyramid, detector, dynamic masks. It knows no loss; a method asks for what it needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from depthbox.models.mask_branch import Controller, MaskBranch
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.ops.masks import aligned_bilinear
 
-__all__ = ["Features", "Model", "Segmenter", "build", "compose"]
+__all__ = ["Features", "Model", "Segmenter", "build", "compose", "count_classes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,13 @@ def compose(config: ModelConfig, backbone: Backbone, *, classes: int) -> Model:
     """The heads of `config` on a backbone."""
     head = QuerySegmenter if config.head == "query" else Segmenter
     return head(config, backbone, classes=classes)
+
+
+def count_classes(config: ModelConfig, state: Mapping[str, Tensor]) -> int:
+    """How many classes weights of `config` tell apart. Raises `KeyError` with the name of the classifier that other weights do not have."""
+    if config.head == "query":
+        return len(state["decoder.classify.weight"]) - 1  # the last one is "no object"
+    return len(state["detector.classify.weight"])
 
 
 def build(config: ModelConfig, *, classes: int) -> Model:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["aligned_bilinear", "box_masks", "dice_loss", "ellipse_distance", "ellipse_masks"]
+__all__ = ["aligned_bilinear", "aligned_spans", "box_masks", "dice_loss", "ellipse_distance", "ellipse_masks"]
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -15,13 +15,25 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
 
 def aligned_bilinear(values: Tensor, factor: int) -> Tensor:
     """Upsample "B C h w" by an integer: cell i lands on output pixel factor * i + factor // 2, where masks are sampled (CondInst)."""
-    if factor == 1:
-        return values
+    return values if factor == 1 else _enlarged(values, factor, factor)
+
+
+def aligned_spans(values: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """The largest value in each row and in each column of `aligned_bilinear`: "B C H" and "B C W", without the map itself.
+
+    Between two cells it is linear along an axis, so that no pixel of a row is above all pixels that cells land on.
+    """
+    return _enlarged(values, factor, 1).amax(-1), _enlarged(values, 1, factor).amax(-2)
+
+
+def _enlarged(values: Tensor, tall: int, wide: int) -> Tensor:
+    """`aligned_bilinear` with a factor for each axis."""
     height, width = values.shape[-2:]
-    padded = F.pad(values, (0, 1, 0, 1), mode="replicate")
-    dense = F.interpolate(padded, size=(factor * height + 1, factor * width + 1), mode="bilinear", align_corners=True)
-    shifted = F.pad(dense, (factor // 2, 0, factor // 2, 0), mode="replicate")
-    return shifted[..., : factor * height, : factor * width]
+    padded = F.pad(values, (0, int(wide > 1), 0, int(tall > 1)), mode="replicate")
+    size = (tall * height + int(tall > 1), wide * width + int(wide > 1))
+    dense = F.interpolate(padded, size=size, mode="bilinear", align_corners=True)
+    shifted = F.pad(dense, (wide // 2, 0, tall // 2, 0), mode="replicate")
+    return shifted[..., : tall * height, : wide * width]
 
 
 def box_masks(boxes_xyxy: Tensor, size_hw: tuple[int, int], stride: int) -> Tensor:

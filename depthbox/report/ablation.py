@@ -22,8 +22,17 @@ class Ablation:
     rows: Mapping[str, Mapping[str, object]]
     seeds: Sequence[int] = (0, 1, 2)
     metrics: Sequence[str] = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
+    """Of the last evaluation; `best_...` of the best one, where a run has several."""
     about: str = ""
     """What it asks; read from the file's docstring."""
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a metric that no cell of a row could have."""
+        for row, changes in self.rows.items():
+            experiment = vary(self.base, changes)
+            best = [name for name in self.metrics if name.startswith("best_")]
+            if best and not experiment.schedule.evaluate_every:
+                raise UsageError(f"{row}: {best[0]} is the best of several evaluations; set schedule.evaluate_every")
 
     @property
     def digest(self) -> str:

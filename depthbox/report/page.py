@@ -1,11 +1,11 @@
 """The table as one HTML file that needs nothing else: pictures inside, no script, no other host."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from depthbox.evaluate.embedded import file_address
 from depthbox.report import text
 from depthbox.report.compare import Comparison
 from depthbox.report.figures import Plot
@@ -14,7 +14,6 @@ from depthbox.tracking.read import dashboard_command, run_page
 __all__ = ["PageFacts", "write_page"]
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-KINDS = {".png": "png", ".jpg": "jpeg"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +41,9 @@ def write_page(found: Comparison, plots: Sequence[Plot], file: Path, facts: Page
         method=text.METHOD,
         page_of=partial(run_page, facts.uri),
         opened_by=dashboard_command(facts.uri),
-        embedded=_embedded,
+        embedded=file_address,
         **words,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(filled)
     return file
-
-
-def _embedded(file: Path) -> str:
-    return f"data:image/{KINDS[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"

@@ -1,8 +1,9 @@
 """A sweep to look at: how its trials learned, where in the space the good ones lie, and one HTML page that needs nothing else."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from depthbox.evaluate.embedded import file_address
 
 __all__ = ["draw_figures", "write_search_page"]
 
@@ -50,10 +51,7 @@ def write_search_page(
         ["-" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row]
         for row in table[1]
     ]
-    embedded = [
-        {"name": one.stem, "data": f"data:image/png;base64,{base64.b64encode(one.read_bytes()).decode()}"}
-        for one in figures
-    ]
+    embedded = [{"name": one.stem, "data": file_address(one)} for one in figures]
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
     file.write_text(page.render(text=text, columns=table[0], rows=cells, figures=embedded))
     return file

@@ -11,34 +11,33 @@ from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import BoxDepthConfig
 from depthbox.supervision.distillation import Distilled, distil, nothing_distilled
 from depthbox.supervision.method import Losses
-from depthbox.supervision.parts.box_terms import (
-    affinities,
-    at_masks,
-    box_prior,
-    color_change,
-    color_edges,
-    depth_change,
-    depth_edges,
-    instance_depth,
-    projection,
-    vetoed,
-)
-from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
+from depthbox.supervision.parts.box_terms import affinities, at_masks, box_prior, instance_depth, projection
+from depthbox.supervision.parts.edges import active_edges
+from depthbox.supervision.parts.instance_step import InstanceStep, instance_step, truth_masks
+from depthbox.supervision.parts.mask_terms import mask_terms
 from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, targets_of
 from depthbox.supervision.parts.relief import relief_targets
 from depthbox.supervision.parts.teacher import Teacher
 
-__all__ = ["BoxDepth", "active_edges"]
+__all__ = ["BoxDepth"]
 
 
 class BoxDepth:
-    """`Method` without masks. Terms that need disparity exist only where the run has it, `depth_relief` only with a weight; `instance_depth` only with the
-    depth-guided head; `pseudo_mask` and `mask_affinity` only with a teacher."""
+    """`Method` without masks, or with masks for some images. Terms that need disparity exist only where the run has it, `depth_relief` only with a weight;
+    `instance_depth` only with the depth-guided head; `pseudo_mask` and `mask_affinity` only with a teacher; `mask_dice` and `mask_bce` only in a run
+    of which some images have masks (`mixed`): those images have no other mask term but `instance_depth`."""
 
     def __init__(
-        self, config: BoxDepthConfig, *, steps: int, depth: bool, guided: bool, teacher: Teacher | None = None
+        self,
+        config: BoxDepthConfig,
+        *,
+        steps: int,
+        depth: bool,
+        guided: bool,
+        teacher: Teacher | None = None,
+        mixed: bool = False,
     ) -> None:
-        self.config, self.depth, self.teacher = config, depth, teacher
+        self.config, self.depth, self.teacher, self.mixed = config, depth, teacher, mixed
         self.guided, self.relief = guided and depth, depth and config.weights.depth_relief > 0
         self.affine = teacher is not None and config.weights.mask_affinity > 0
         self.weights = _weights(self, steps)
@@ -51,21 +50,25 @@ class BoxDepth:
         found = instance_step(
             student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
         )
-        logits, size_hw = found.masks.logits, (batch.views.strong.shape[-2], batch.views.strong.shape[-1])
+        drawn, boxed = _by_word(found, batch) if self.mixed else (None, found)
+        logits, size_hw = boxed.masks.logits, (batch.views.strong.shape[-2], batch.views.strong.shape[-1])
         terms = found.terms | {
-            "projection": projection(logits, found.boxes),
-            "box_prior": box_prior(logits, found.positives.boxes_xyxy, size_hw, size=self.config.prior_size),
+            "projection": projection(logits, boxed.boxes),
+            "box_prior": box_prior(logits, boxed.positives.boxes_xyxy, size_hw, size=self.config.prior_size),
         }
-        terms |= self._affinities(found, edges) | self._distillation(found, distilled, batch.views)
+        terms |= self._affinities(boxed, edges) | self._distillation(boxed, distilled, batch.views)
+        if drawn is not None:
+            truth = truth_masks(drawn.positives, batch.instances) if len(drawn.boxes) else drawn.boxes
+            terms |= mask_terms(drawn.masks.logits, truth.to(logits.dtype), drawn.boxes)
         if self.relief:
             relief = relief_targets(batch.views, batch.instances)
-            terms["depth_relief"] = pseudo_mask(logits, *targets_of(found.positives, relief))
+            terms["depth_relief"] = pseudo_mask(logits, *targets_of(boxed.positives, relief))
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(
                 found.masks.depth, found.positives.image_index, found.boxes, batch.views
             )
-        return Losses(terms=terms, figures=_figures(found, edges) | (distilled.figures if distilled else {}))
+        return Losses(terms=terms, figures=_figures(boxed, edges) | (distilled.figures if distilled else {}))
 
     def after_step(self, student: nn.Module, step: int) -> None:
         if self.teacher is not None:
@@ -110,26 +113,11 @@ class BoxDepth:
         return terms
 
 
-@torch.no_grad()
-def active_edges(views: Views, config: BoxDepthConfig, *, depth: bool) -> dict[str, Edges]:
-    """The edges of each affinity by the name of its loss, after the vetoes."""
-    c = config
-    color = color_edges(views, threshold=c.color_threshold, dilation=c.dilation)
-    if not depth:
-        return {"color_affinity": color}
-    deep = depth_edges(
-        views,
-        theta=c.depth_theta,
-        threshold=c.depth_threshold,
-        form=c.depth_form,
-        inside_only=c.depth_inside_only,
-        dilation=c.dilation,
-    )
-    if c.depth_veto:
-        color = vetoed(color, depth_change(views, dilation=c.dilation), limit=c.depth_veto)
-    if c.color_veto:
-        deep = vetoed(deep, color_change(views, dilation=c.dilation), limit=c.color_veto)
-    return {"color_affinity": color, "depth_affinity": deep}
+def _by_word(found: InstanceStep, batch: Batch) -> tuple[InstanceStep, InstanceStep]:
+    """The positives of the images with masks, and those of the images with boxes alone."""
+    masked = torch.tensor([word == "masks" for word in batch.supervision], device=found.boxes.device)
+    drawn = masked[found.positives.image_index]
+    return found.take(drawn.nonzero()[:, 0]), found.take((~drawn).nonzero()[:, 0])
 
 
 def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
@@ -148,6 +136,8 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
         "instance_depth": method.guided,
         "pseudo_mask": method.teacher is not None,
         "mask_affinity": method.affine,
+        "mask_dice": method.mixed,
+        "mask_bce": method.mixed,
     }
     return {
         name: scaled(timed.get(name, constant(1.0)), getattr(config.weights, name))

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from depthbox.core.config import added
 
 __all__ = [
-    "BoxDepthConfig", "BoxDepthWeights", "ClipConfig", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights", "PointsConfig",
+    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights", "PointsConfig",
     "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights",
 ]  # fmt: skip
 
@@ -14,7 +14,7 @@ __all__ = [
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthWeights:
     """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up), no `depth_relief` (ours: what stands out of the surface around a
-    box, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's)."""
+    box, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's). `mask_dice` and `mask_bce` are of images with masks, where a run has such."""
 
     class_focal: float = 1.0
     box_giou: float = 1.0
@@ -27,6 +27,8 @@ class BoxDepthWeights:
     instance_depth: float = 1.0
     pseudo_mask: float = 1.0
     mask_affinity: float = 0.0
+    mask_dice: float = added(1.0)
+    mask_bce: float = added(1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,9 @@ class BoxDepthConfig:
     warm_up: float = 1 / 9
     distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
-    learns_from: ClassVar[tuple[str, ...]] = ("boxes",)
-    """What an image may be labelled with ("masks", "boxes", "none"); first what a labelled image is."""
+    learns_from: ClassVar[tuple[str, ...]] = ("boxes", "masks")
+    """What an image may be labelled with ("masks", "boxes", "none"); first what a labelled image is. Where some images are said to have boxes alone,
+    labelled ones have masks."""
 
     def teacher_from(self, steps: int) -> int | None:
         """The first step with a teacher; None where the run has none."""
@@ -144,8 +147,29 @@ class FullConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BoxTermsConfig:
+    """What boxes say about queries: a query is matched to a box by `cost_class` times its class and `cost_projection` times the dice of its mask's
+    projections (Box2Mask); the terms of the matched masks are those of `BoxDepthConfig`, with its numbers."""
+
+    cost_class: float = 2.0
+    cost_projection: float = 5.0
+    prior_size: float = 0.7
+    dilation: Literal[1, 2, 3] = 2
+    color_threshold: float = 0.3
+    depth_threshold: float = 0.5
+    depth_theta: float = 2.0
+    depth_form: Literal["difference", "plane"] = "difference"
+    depth_inside_only: bool = False
+    color_veto: float = 0.0
+    depth_veto: float = 0.0
+    warm_up: float = 1 / 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlDcWeights:
-    """`query_*` of labelled, `pseudo_*` of unlabelled images (lambda 1 as published, 2 for guided distillation)."""
+    """`query_*` of images with masks, `pseudo_*` of unlabelled ones (lambda 1 as published, 2 for guided distillation), the others of images with boxes
+    alone: class and projection as Box2Mask weighs them. `pseudo_color_affinity` and `pseudo_depth_affinity` (ours) hold the masks that pseudo labels
+    teach to colour and disparity."""
 
     query_class: float = 2.0
     query_bce: float = 5.0
@@ -154,6 +178,13 @@ class PlDcWeights:
     pseudo_class: float = 2.0
     pseudo_mask_bce: float = 5.0
     pseudo_mask_dice: float = 5.0
+    pseudo_color_affinity: float = added(0.0)
+    pseudo_depth_affinity: float = added(0.0)
+    boxed_class: float = added(2.0)
+    projection: float = added(5.0)
+    box_prior: float = added(5.0)
+    color_affinity: float = added(1.0)
+    depth_affinity: float = added(0.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +205,7 @@ class PlDcConfig:
     has more than `min_pixels`. `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with `adapt_keep` an
     image, from `floors` (class, mask) up. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
+    `boxed` is about images with boxes alone, and about the affinities of pseudo masks.
     """
 
     weights: PlDcWeights = PlDcWeights()
@@ -194,8 +226,9 @@ class PlDcConfig:
     depth_form: Literal["off", "A", "B"] = "off"
     depth_threshold: float = 0.8
     depth_theta: float = 2.0
+    boxed: BoxTermsConfig = added(BoxTermsConfig())
     needs_masks: bool = True
-    learns_from: ClassVar[tuple[str, ...]] = ("masks", "none")
+    learns_from: ClassVar[tuple[str, ...]] = ("masks", "boxes", "none")
 
     def teacher_from(self, steps: int) -> None:
         """No larger view: this teacher looks at the weak one."""

@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from depthbox.core.batch import Batch
-from depthbox.core.dist import global_mean
 from depthbox.core.schedule import Schedule, constant
-from depthbox.ops.masks import dice_loss
 from depthbox.supervision.config import FullConfig
 from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.instance_step import instance_step, truth_masks
+from depthbox.supervision.parts.mask_terms import mask_terms
 
-__all__ = ["Full", "mask_terms"]
+__all__ = ["Full"]
 
 
 class Full:
@@ -42,16 +39,3 @@ class Full:
 
     def evaluated(self, student: nn.Module, step: int) -> nn.Module:
         return student
-
-
-def mask_terms(logits: Tensor, targets: Tensor, boxes: Tensor) -> dict[str, Tensor]:
-    """`mask_dice`: dice of the whole map, mean over instances; `mask_bce`: mean BCE over all in-box pixels of an instance, mean over instances."""
-    n = float(len(logits))
-    inside = boxes.to(logits.dtype)
-    bce = binary_cross_entropy_with_logits(logits, targets, weight=inside, reduction="none").sum((1, 2)) / inside.sum(
-        (1, 2)
-    ).clamp(min=1)
-    return {
-        "mask_dice": global_mean(dice_loss(logits.sigmoid(), targets).sum(), n),
-        "mask_bce": global_mean(torch.sum(bce), n),
-    }

@@ -1,44 +1,61 @@
-"""A few images have masks, the others nothing: a teacher's queries become their labels where they are good enough (PL-DC, arXiv 2505.11075)."""
+"""A few images have masks, some boxes alone, the others nothing: a teacher's queries become their labels where they are good enough (PL-DC, arXiv 2505.11075)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from depthbox.core.batch import Batch
-from depthbox.core.schedule import Schedule, constant
-from depthbox.models.query_head import QuerySegmenter
+from depthbox.core.batch import Batch, Views
+from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
+from depthbox.models.query_head import QueryOutputs, QuerySegmenter
+from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.method import Losses
+from depthbox.supervision.parts.box_query_terms import (
+    box_query_terms,
+    box_targets,
+    paired_masks,
+    query_affinities,
+)
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
+from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
 from depthbox.supervision.parts.pseudo_labels import as_targets
 from depthbox.supervision.parts.query_start import query_start
-from depthbox.supervision.parts.query_terms import QueryTargets, query_terms, targets_of
+from depthbox.supervision.parts.query_terms import QueryTargets, matched, query_terms, targets_of
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.teaching import Taught, Teaching
 from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThresholds, Thresholds
 
 __all__ = ["PlDc", "split"]
 
-SUPERVISED = {name: name for name in ("query_class", "query_bce", "query_dice", "query_start")}
+AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
 PSEUDO = {"query_class": "pseudo_class", "query_bce": "pseudo_mask_bce", "query_dice": "pseudo_mask_dice"}
 
 
 class PlDc:
-    """`Method` for a `QuerySegmenter`: labelled images in both views, unlabelled ones in the strong view as the teacher sees the weak one."""
+    """`Method` for a `QuerySegmenter`: labelled images in both views, unlabelled ones in the strong view as the teacher sees the weak one.
+
+    Images with boxes alone (ours) are looked at like those with masks. Their terms exist only in a run that has such images (`boxed`), those of
+    disparity only where there is `depth`, and the affinities of pseudo masks (ours) only with a weight.
+    """
 
     def __init__(
-        self, config: PlDcConfig, student: QuerySegmenter, *, steps: int, class_names: Sequence[str] = ()
+        self,
+        config: PlDcConfig,
+        student: QuerySegmenter,
+        *,
+        steps: int,
+        class_names: Sequence[str] = (),
+        depth: bool = False,
+        boxed: bool = False,
     ) -> None:
-        self.config = config
-        picked = student.config.query.start == "picked"
-        self.weights: Mapping[str, Schedule] = {
-            name: constant(getattr(config.weights, name))
-            for name in config.weights.__slots__
-            if picked or name != "query_start"
-        }
+        self.config, self.depth, self.boxed = config, depth, boxed
         start = round(config.burn_in * steps)
+        self.weights: Mapping[str, Schedule] = _weights(
+            self, student, start=start, warm_up=config.boxed.warm_up * steps
+        )
         device = next(student.parameters()).device
         self.thresholds = _thresholds(config, student.classes, device)
         self.prior = _prior(config, student, class_names, device)
@@ -47,33 +64,65 @@ class PlDc:
         self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
-        labelled, unlabelled = split(batch)
-        self.thresholds.count(torch.cat([batch.instances[i].labels for i in labelled.tolist()] or [labelled]))
-        taught = self._taught(batch, labelled, unlabelled, step)
+        masked, boxed, unlabelled = split(batch)
+        known = torch.cat((masked, boxed)).tolist()
+        self.thresholds.count(torch.cat([batch.instances[i].labels for i in known] or [masked]))
+        taught = self._taught(batch, masked, unlabelled, step)
         learned = unlabelled if taught.kept else unlabelled[:0]
 
-        views, number = batch.views, len(labelled)
-        images = torch.cat((views.weak[labelled], views.strong[labelled], views.strong[learned]))
-        owners = torch.cat((labelled, labelled, learned))
+        views, seen = batch.views, Seen(masked=masked, boxed=boxed, learned=learned)
         # A rank may have been dealt nothing to learn from; it says something all the same, as DDP needs.
-        outputs = student(images, views.valid[owners]) if len(owners) else student(views.strong[:1], views.valid[:1])
-
-        ids = batch.image_ids or range(len(batch.instances))
-        names = [(step, ids[i], int(n >= number)) for n, i in enumerate(owners.tolist())]
-        extent, query = extent_of(views.valid[owners]), self.config.query
-        points = DrawnPoints(query.points, names=names[: 2 * number], extent_xy=extent[: 2 * number])
-        truth = [targets_of(batch.instances[i]) for i in labelled.tolist()] * 2
-        mine = outputs.of(slice(0, 2 * number))
-        supervised = query_terms(mine, truth, query, points=points)
-        if mine.cells is not None:
-            supervised["query_start"] = query_start(mine.cells, truth, no_object=query.no_object)
-
-        points = DrawnPoints(query.points, names=names[2 * number :], extent_xy=extent[2 * number :])
-        targets = [as_targets(one, weigh_pixels=self.config.uncertainty) for one in taught.kept]
-        pseudo = query_terms(
-            outputs.of(slice(2 * number, len(owners))), targets, query, points=points, background=_any(targets)
+        images, valid = (
+            (seen.images(views), views.valid[seen.owners]) if len(seen.owners) else (views.strong[:1], views.valid[:1])
         )
-        return Losses(terms=_named(supervised, SUPERVISED) | _named(pseudo, PSEUDO), figures=taught.figures)
+        outputs = student(images, valid)
+
+        edges = active_edges(views, self.config.boxed, depth=self.depth) if self._affine() else {}
+        ids = batch.image_ids or range(len(batch.instances))
+        names = [(step, ids[i], int(strong)) for i, strong in zip(seen.owners.tolist(), seen.strong, strict=True)]
+        drawn = DrawnPoints(self.config.query.points, names=names, extent_xy=extent_of(views.valid[seen.owners]))
+        terms = self._of_labels(batch, seen, outputs, drawn, edges)
+        terms |= self._of_pseudo_labels(taught, seen, outputs, drawn, edges)
+        return Losses(terms=terms, figures=taught.figures)
+
+    def _of_labels(
+        self, batch: Batch, seen: "Seen", outputs: QueryOutputs, points: DrawnPoints, edges: Mapping[str, Edges]
+    ) -> dict[str, Tensor]:
+        query, (masked, boxed, _) = self.config.query, seen.parts
+        truth = [targets_of(batch.instances[i]) for i in seen.owners[masked].tolist()]
+        terms = query_terms(outputs.of(masked), truth, query, points=points.of(masked))
+        owners = seen.owners[boxed].tolist()
+        objects = [batch.instances[i] for i in owners]
+        if self.boxed:
+            terms |= box_query_terms(
+                outputs.of(boxed), objects, owners, edges, self.config.boxed, no_object=query.no_object
+            )
+        if outputs.cells is not None:
+            size_hw = (batch.views.weak.shape[-2], batch.views.weak.shape[-1])
+            middles = truth + [box_targets(one, size_hw) for one in objects]
+            cells = outputs.cells[: boxed.stop]
+            terms["query_start"] = query_start(cells, middles, no_object=query.no_object)
+        return terms
+
+    def _of_pseudo_labels(
+        self, taught: Taught, seen: "Seen", outputs: QueryOutputs, points: DrawnPoints, edges: Mapping[str, Edges]
+    ) -> dict[str, Tensor]:
+        query, learned = self.config.query, seen.parts[2]
+        mine, where = outputs.of(learned), points.of(learned)
+        targets = [as_targets(one, weigh_pixels=self.config.uncertainty) for one in taught.kept]
+        pairs = matched(mine, targets, query, where)
+        terms = query_terms(mine, targets, query, points=where, background=_any(targets), pairs=pairs)
+        terms = {PSEUDO[name]: term for name, term in terms.items()}
+        sources = {f"pseudo_{name}": edge for name, edge in edges.items() if f"pseudo_{name}" in self.weights}
+        if sources:
+            boxes = [_extents(one.logits > 0) for one in taught.kept]
+            found = paired_masks(mine, pairs, boxes, seen.owners[learned].tolist())
+            terms |= query_affinities(found, sources, dilation=self.config.boxed.dilation)
+        return terms
+
+    def _affine(self) -> bool:
+        """Whether any term asks what belongs together."""
+        return self.boxed or any(name in self.weights for name in AFFINITIES)
 
     def after_step(self, student: nn.Module, step: int) -> None:
         if self.teaching is not None:
@@ -97,14 +146,70 @@ class PlDc:
         return self.teaching.labels(batch, labelled, unlabelled, step)
 
 
-def split(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Indices of the images with masks and of those with nothing; an empty `supervision` says that all have masks."""
+def split(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the images with masks, with boxes alone and with nothing; an empty `supervision` says that all have masks."""
     device = batch.views.weak.device
     words = batch.supervision or ["masks"] * len(batch.instances)
-    labelled = [i for i, word in enumerate(words) if word == "masks"]
-    unlabelled = [i for i, word in enumerate(words) if word == "none"]
-    assert len(labelled) + len(unlabelled) == len(words), "an image has masks or nothing"
-    return tuple(torch.tensor(rows, dtype=torch.int64, device=device) for rows in (labelled, unlabelled))  # type: ignore[return-value]
+    masked, boxed, unlabelled = (
+        torch.tensor([i for i, said in enumerate(words) if said == word], dtype=torch.int64, device=device)
+        for word in ("masks", "boxes", "none")
+    )
+    return masked, boxed, unlabelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Which images the student looks at, as int64 indices into the batch: labelled ones in both views, unlabelled ones in the strong one."""
+
+    masked: Tensor
+    boxed: Tensor
+    learned: Tensor
+
+    @property
+    def owners(self) -> Tensor:
+        """Of each view."""
+        return torch.cat((self.masked, self.masked, self.boxed, self.boxed, self.learned))
+
+    @property
+    def strong(self) -> list[bool]:
+        """Of each view, whether it is the strong one."""
+        counts = (len(self.masked), len(self.masked), len(self.boxed), len(self.boxed), len(self.learned))
+        return [bool(n % 2) or n == 4 for n, count in enumerate(counts) for _ in range(count)]
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """The views of each kind of image."""
+        first, second = 2 * len(self.masked), 2 * (len(self.masked) + len(self.boxed))
+        return slice(0, first), slice(first, second), slice(second, second + len(self.learned))
+
+    def images(self, views: Views) -> Tensor:
+        weak, strong = views.weak, views.strong
+        labelled = (weak[self.masked], strong[self.masked], weak[self.boxed], strong[self.boxed])
+        return torch.cat((*labelled, strong[self.learned]))
+
+
+def _weights(method: PlDc, student: QuerySegmenter, *, start: int, warm_up: float) -> dict[str, Schedule]:
+    """A schedule for every term this method has; the affinities come in as in `BoxDepth`, those of pseudo masks after the burn-in."""
+    weights = method.config.weights
+    timed: dict[str, Schedule] = {
+        "box_prior": falling(2 * warm_up),
+        "color_affinity": ramp(0, warm_up),
+        "depth_affinity": ramp(warm_up, warm_up),
+        **dict.fromkeys(AFFINITIES, ramp(start, warm_up)),
+    }
+    has = dict.fromkeys(("boxed_class", "projection", "box_prior", "color_affinity"), method.boxed)
+    has |= {"depth_affinity": method.boxed and method.depth, "query_start": student.config.query.start == "picked"}
+    has |= {name: getattr(weights, name) > 0 for name in AFFINITIES}
+    return {
+        name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
+        for name in weights.__slots__
+        if has.get(name, True)
+    }
+
+
+def _extents(masks: Tensor) -> Tensor:
+    """The boxes of bool masks "N h w", as masks."""
+    return masks.any(2)[:, :, None] & masks.any(1)[:, None, :]
 
 
 def _thresholds(config: PlDcConfig, classes: int, device: torch.device) -> Thresholds:
@@ -129,7 +234,3 @@ def _prior(
 def _any(targets: Sequence[QueryTargets]) -> bool:
     """A local batch without any pseudo label teaches no background: its images are not known to be empty."""
     return any(len(one.labels) for one in targets)
-
-
-def _named(terms: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    return {names[name]: term for name, term in terms.items()}

@@ -45,6 +45,7 @@ class RunContext:
         if self.job.val is None:
             return
         scores, _ = scored(self.job_model(state), self.job)
+        state.evaluations[state.step] = dict(scores.values)
         self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
         self.tell(scores.values, step=state.step)
 

@@ -17,20 +17,19 @@ from depthbox.data.splits import named_images
 from depthbox.experiment import DataConfig, Experiment
 from depthbox.train.inputs import files_of, read_split
 
-__all__ = ["training_data", "with_unlabelled"]
+__all__ = ["sees_masks", "training_data", "with_unlabelled"]
 
 log = logging.getLogger("depthbox")
 
 
 def training_data(experiment: Experiment, root: Path) -> tuple[CocoData, Plan | MixedPlan]:
     """The records a run can draw, each with its word where there are several, and the plan of its steps. Raises `InputError`, `UsageError` in words."""
-    needs_masks = experiment.method.needs_masks
-    data = read_split(root, experiment.data.train, "data.train", masks=needs_masks)
+    data = read_split(root, experiment.data.train, "data.train", masks=sees_masks(experiment))
     counts = _counts(experiment)
     if _is_mixed(experiment):
         data = _without_undrawn(_worded(data, experiment, root), counts)
-        _check_labels(data, experiment)
-    elif needs_masks and not data.has_masks:
+        _check_labels(data)
+    elif experiment.method.needs_masks and not data.has_masks:
         cause, next_step = (
             "this method learns from masks, and not every object has one",
             "train box_depth, which needs boxes only",
@@ -49,6 +48,17 @@ def training_data(experiment: Experiment, root: Path) -> tuple[CocoData, Plan | 
             ),
         )
     return data, plan
+
+
+def sees_masks(experiment: Experiment) -> bool:
+    """Whether any image of the run may carry masks."""
+    return experiment.method.needs_masks or _labelled_word(experiment) == "masks"
+
+
+def _labelled_word(experiment: Experiment) -> str:
+    """What a labelled image has: masks, where others are said to have boxes alone and the method can use both."""
+    learns = experiment.method.learns_from
+    return "masks" if _images(experiment).train.boxed and "masks" in learns else learns[0]
 
 
 def _images(experiment: Experiment) -> DataConfig:
@@ -83,7 +93,7 @@ def _counts(experiment: Experiment) -> dict[str, int]:
         )
     if not labelled and not boxed:
         raise UsageError("data.labelled_share=0: a step needs labelled images")
-    if boxed and ("boxes" not in learns[1:]):
+    if boxed and not {"masks", "boxes"} <= set(learns):
         raise UsageError(
             f"data.train.boxed: this method learns from {' and '.join(learns)}, not from boxes beside them"
         )
@@ -91,7 +101,9 @@ def _counts(experiment: Experiment) -> dict[str, int]:
         raise UsageError(
             f"this method learns from labelled images alone ({' and '.join(learns)}): set data.labelled_share=1"
         )
-    return {learns[0]: labelled} | ({"boxes": boxed} if boxed else {}) | ({"none": none} if none else {})
+    return (
+        {_labelled_word(experiment): labelled} | ({"boxes": boxed} if boxed else {}) | ({"none": none} if none else {})
+    )
 
 
 def _worded(data: CocoData, experiment: Experiment, root: Path) -> CocoData:
@@ -112,7 +124,7 @@ def _worded(data: CocoData, experiment: Experiment, root: Path) -> CocoData:
         raise InputError(
             asked.train.labelled or data.source, "", cause, f"label more of them, or take workers={len(labelled)}"
         )
-    words = dict.fromkeys(labelled, experiment.method.learns_from[0]) | dict.fromkeys(boxed, "boxes")
+    words = dict.fromkeys(labelled, _labelled_word(experiment)) | dict.fromkeys(boxed, "boxes")
     records = tuple(replace(record, supervision=words.get(record.image_id, "none")) for record in data.records)
     return with_unlabelled(replace(data, records=records), asked, root)
 
@@ -139,17 +151,15 @@ def _without_undrawn(data: CocoData, counts: dict[str, int]) -> CocoData:
     return replace(data, records=records, digest=digest.hexdigest())
 
 
-def _check_labels(data: CocoData, experiment: Experiment) -> None:
-    labelled = [record for record in data.records if record.supervision == experiment.method.learns_from[0]]
-    if experiment.method.needs_masks:
-        for record in labelled:
-            rows = zip(record.annotation_ids.tolist(), record.segmentations, record.crowd.tolist(), strict=True)
-            bare = [number for number, mask, crowd in rows if mask is None and not crowd]
-            if bare:
-                cause = f"is labelled, and {len(bare)} of its objects have no mask: annotations {few(bare)}"
-                raise InputError(
-                    data.source, f"image {record.image_id}", cause, "draw them, or name it in data.train.boxed"
-                )
+def _check_labels(data: CocoData) -> None:
+    for record in (one for one in data.records if one.supervision == "masks"):
+        rows = zip(record.annotation_ids.tolist(), record.segmentations, record.crowd.tolist(), strict=True)
+        bare = [number for number, mask, crowd in rows if mask is None and not crowd]
+        if bare:
+            cause = f"is labelled, and {len(bare)} of its objects have no mask: annotations {few(bare)}"
+            raise InputError(
+                data.source, f"image {record.image_id}", cause, "draw them, or name it in data.train.boxed"
+            )
     seen = {int(label) for r in data.records if r.supervision != "none" for label in r.labels[~r.crowd]}
     unseen = [name for label, name in enumerate(data.class_names) if label not in seen]
     if unseen and seen:

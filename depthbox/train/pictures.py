@@ -79,7 +79,7 @@ def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndar
 
     from depthbox.core.batch import Views
     from depthbox.core.shapes import MASK_STRIDE
-    from depthbox.supervision.box_depth import active_edges
+    from depthbox.supervision.parts.edges import active_edges
 
     config, data = job.experiment.method, job.experiment.data
     if not isinstance(config, BoxDepthConfig) or not isinstance(data, DataConfig):

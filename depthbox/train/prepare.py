@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +24,7 @@ from depthbox.supervision.build import check_method
 from depthbox.tracking import redacted
 from depthbox.train.inputs import data_copy, data_root, depth_spec, read_split
 from depthbox.train.job import Job
-from depthbox.train.labels import training_data
+from depthbox.train.labels import sees_masks, training_data
 from depthbox.train.prepare_video import prepare_video
 from depthbox.train.state import initial_model
 
@@ -39,7 +40,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
     if isinstance(experiment.data, VideoDataConfig):
         return prepare_video(_with_absolute_paths(experiment), run_id=run_id)
-    needs_masks, copy = experiment.method.needs_masks, data_copy(experiment.data.root)
+    copy = data_copy(experiment.data.root)
     root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train, plan = training_data(experiment, root)
     val = read_split(root, experiment.data.val, "data.val", masks=True) if experiment.data.val.annotations else None
@@ -60,7 +61,8 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     if depth is None and experiment.depth.disturb != DisturbConfig():
         raise UsageError("depth.disturb has nothing to disturb; set depth.source")
     experiment = _with_absolute_paths(experiment)
-    _check_model(experiment, classes=len(train.class_names), depth=depth is not None)
+    words = plan.words if isinstance(plan, MixedPlan) else ()
+    _check_model(experiment, classes=len(train.class_names), depth=depth is not None, words=words)
     out = Path(experiment.out).absolute()
     source = Source(
         copy=copy,
@@ -69,7 +71,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         data=train,
         plan=plan,
         views=cast(DataConfig, experiment.data).views,
-        masks=needs_masks,
+        masks=sees_masks(experiment),
         guard_folder=str(out / "decoding"),
     )
     return Job(experiment=experiment, source=source, val=val, depth=depth, out=out, run_id=run_id)
@@ -140,9 +142,9 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
     return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
 
 
-def _check_model(experiment: Experiment, *, classes: int, depth: bool) -> None:
+def _check_model(experiment: Experiment, *, classes: int, depth: bool, words: Collection[str]) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
     model = experiment.model
     assert isinstance(model, ModelConfig)
-    check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head)
+    check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
     initial_model(experiment, classes=classes)

@@ -1,11 +1,13 @@
 """A run folder read back: its experiment, its classes and its model, without the weights that it once started from."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
@@ -17,7 +19,7 @@ from depthbox.recipes import box_depth
 from depthbox.train.checkpoint import latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
 
-__all__ = ["SavedRun", "open_run_folder", "untrained"]
+__all__ = ["SavedRun", "open_run_folder", "with_weights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +38,9 @@ class SavedRun:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
         device = choose_device(experiment.device)
         assert isinstance(experiment.model, ModelConfig)
-        model = untrained(experiment.model, classes=classes)
-        try:
-            model.load_state_dict(load_model(self.weights))
-        except RuntimeError as error:
-            fault = str(error).splitlines()[-1].strip()
-            cause = f"does not fit {classes} classes and {experiment.model.backbone}: {fault}"
-            raise InputError(self.weights, "", cause, "give the data set and the settings of that run") from None
+        model = with_weights(experiment.model, load_model(self.weights), classes=classes, named=str(self.weights))
         model.mixed = mixed_precision(experiment.schedule.precision, device)
-        return model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def open_run_folder(folder: Path) -> SavedRun:
@@ -81,7 +77,19 @@ def _classes(weights: Path) -> tuple[str, ...]:
         raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
-def untrained(config: ModelConfig, *, classes: int) -> Model:
+def with_weights(config: ModelConfig, state: Mapping[str, Tensor], *, classes: int, named: str) -> Model:
+    """The network of `config` with the weights `state`, in float32 on the CPU, ready to predict. Raises `InputError` where they do not fit."""
+    model = _untrained(config, classes=classes)
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as error:
+        fault = str(error).splitlines()[-1].strip()
+        cause = f"does not fit {classes} classes and {config.backbone}: {fault}"
+        raise InputError(named, "", cause, "give the classes and settings of that run; or train anew") from None
+    return model.eval()
+
+
+def _untrained(config: ModelConfig, *, classes: int) -> Model:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
     if config.weights == "none":
         return build(config, classes=classes)

@@ -1,7 +1,7 @@
 """The things a run trains with: made once, put on the device, restored from a checkpoint or started from weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
+from depthbox.data.mixture import MixedPlan
 from depthbox.experiment import Experiment
 from depthbox.models.config import SdeModelConfig
 from depthbox.models.sde_net import SdeNetwork, build_sde
@@ -34,6 +35,8 @@ class TrainState:
     counters: Counters
     step: int
     device: torch.device
+    evaluations: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    """The scores of every evaluation on the way, by step."""
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"model": self.model, **self.method.modules()}
@@ -55,7 +58,11 @@ class TrainState:
             step=self.step,
             modules=self.modules(),
             optimizer=self.optimizer,
-            state={"counters": counters.state(), "evaluated": self._evaluated()},
+            state={
+                "counters": counters.state(),
+                "evaluated": self._evaluated(),
+                "evaluations": {str(step): dict(scores) for step, scores in self.evaluations.items()},
+            },
         )
         job.mirror.push_checkpoint(folder)
 
@@ -71,8 +78,8 @@ def make_state(job: Job) -> TrainState:
         model,
         steps=experiment.schedule.steps,
         depth=job.depth is not None,
-        mask_head="" if isinstance(experiment.model, SdeModelConfig) else experiment.model.mask_head,
         class_names=job.classes,
+        words=job.source.plan.words if isinstance(job.source.plan, MixedPlan) else (),
     )
     state = TrainState(
         model=model,
@@ -132,6 +139,7 @@ def cpu_computes_bfloat16() -> bool:
 def _continue(state: TrainState, checkpoint: Checkpoint) -> None:
     saved = restore(checkpoint, modules=state.modules(), optimizer=state.optimizer)
     state.step = checkpoint.step
+    state.evaluations = {int(step): scores for step, scores in saved.get("evaluations", {}).items()}
     # Rank 0 carries the totals on; the other ranks count from zero.
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         state.counters = Counters(cast(dict, saved)["counters"])

@@ -21,6 +21,7 @@ from depthbox.evaluate.results import coco_results
 from depthbox.experiment import PLACES, name_of
 from depthbox.supervision.config import SdeConfig
 from depthbox.tracking import NullTracker, Tracker, open_tracker, redacted
+from depthbox.train.best import best_of
 from depthbox.train.context import RunContext
 from depthbox.train.job import Job
 from depthbox.train.loop import train
@@ -70,8 +71,11 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
         return
     if isinstance(job.val, CocoData):
         scores = scores.beside(cityscapes_scores(job.val, detections))
-    context.log({f"val/{name}": value for name, value in scores.values.items()}, step=job.experiment.schedule.steps)
-    context.log(counters.totals(), step=job.experiment.schedule.steps)
+    steps = job.experiment.schedule.steps
+    # Of the last evaluation alone nothing is the best.
+    best = best_of(state.evaluations | {steps: scores.values}) if state.evaluations else {}
+    context.log({f"val/{name}": value for name, value in {**scores.values, **best}.items()}, step=steps)
+    context.log(counters.totals(), step=steps)
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()},
         job.out / "model.safetensors",
@@ -82,7 +86,7 @@ def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     quarantined = [{"path": path, "reason": reason} for path, reason in counters.bad.values()]
     _write(
         job.out / "result.json",
-        {"scores": dict(scores.values), "note": scores.note, **counters.totals(), "quarantined": quarantined},
+        {"scores": {**scores.values, **best}, "note": scores.note, **counters.totals(), "quarantined": quarantined},
     )
     job.mirror.push(*RESULTS)
 

@@ -31,6 +31,22 @@ def trained(data: Path, store: str, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
+@pytest.fixture(scope="session")
+def queries(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the query head."""
+    out = tmp_path_factory.mktemp("runs") / "queries"
+    settings = {
+        "schedule.steps": 120,
+        "schedule.learning_rate": 0.003,
+        "schedule.checkpoint_every": 120,
+        "batch_size": 4,
+    }
+    settings |= {"model.head": "query", "model.channels": 32, "model.query.start": "picked", "model.query.queries": 10}
+    settings |= {"model.query.layers": 2, "model.query.width": 32, "method.query.points.number": 256}
+    run(tiny_experiment(data, out, "full", **{"data.processes": 0, **settings}))
+    return out
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,25 +11,34 @@ import torch
 from command_line import depthbox
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from query_network import query_network
 from torchvision.ops import batched_nms
 
+from depthbox.core.config import vary
 from depthbox.inference import export
 from depthbox.inference.check import compared, from_graph
-from depthbox.inference.export import exported_inference, onnx_runner
+from depthbox.inference.export import exported_inference, least_side, onnx_runner
 from depthbox.inference.opened import open_model
 from depthbox.inference.predictor import network_of
 from depthbox.models.config import InferenceConfig, ModelConfig
-from depthbox.models.predict import predict
+from depthbox.models.predict import ImagePredictions, predict
 from depthbox.models.segmenter import build
-from depthbox.models.traceable import Traceable, _not_suppressed
+from depthbox.models.suppression import box_overlap, not_suppressed
+from depthbox.models.traceable import traceable
+
+
+@pytest.fixture(scope="module", params=["trained", "queries"])
+def model(request: pytest.FixtureRequest) -> Path:
+    """A run of each head."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "model.onnx"
     answer = depthbox(
         "export",
-        trained,
+        model,
         "--format",
         "onnx",
         "--out",
@@ -44,8 +54,8 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported: Path, trained: Path) -> None:
-    opened = open_model(str(trained))
+def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported: Path, model: Path) -> None:
+    opened = open_model(str(model))
     inference = exported_inference(InferenceConfig(score_threshold=0.01))
     rng = torch.Generator().manual_seed(0)
     images = [
@@ -58,17 +68,17 @@ def test_onnxruntime_says_what_the_model_says_for_every_batch_and_size(exported:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_file_and_its_card_say_what_it_is(exported: Path, trained: Path) -> None:
+def test_the_file_and_its_card_say_what_it_is(exported: Path, model: Path) -> None:
     said = {one.key: one.value for one in onnx.load(exported).metadata_props}
     assert json.loads(said["classes"]) == ["ellipse", "box"] and json.loads(said["category_ids"]) == [3, 7]
     card = exported.with_name("model.onnx.md").read_text()
-    opened = open_model(str(trained))
+    opened = open_model(str(model))
     for text in (
         "CC0-1.0",
         opened.digest,
         opened.said["data_digest"],
         "mask_ap",
-        "40 steps of 4 images",
+        f"{opened.said['settings']['schedule.steps']} steps of 4 images",
         "ellipse (3), box (7)",
         "onnxruntime.InferenceSession",
     ):
@@ -97,13 +107,41 @@ def test_the_traceable_form_is_the_model(head: str, stride: int) -> None:
         InferenceConfig(score_threshold=0.01),
     )
     with torch.no_grad():
-        graph = from_graph(Traceable(model, inference)(images))
+        graph = from_graph(traceable(model, inference)(images))
     for one, other in zip(predict(model, images, config=inference), graph, strict=True):
-        assert len(one.scores) == len(other.scores) > 3
-        torch.testing.assert_close(one.scores, other.scores)
-        torch.testing.assert_close(one.boxes_xyxy, other.boxes_xyxy, rtol=1e-4, atol=1e-3)
-        torch.testing.assert_close(one.masks, other.masks, rtol=1e-3, atol=1e-4)
-        assert torch.equal(one.labels, other.labels)
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize(("start", "deformable"), [("learned", 0), ("picked", 0), ("learned", 1)])
+@pytest.mark.parametrize("mask_nms_iou", [1.0, 0.6])
+def test_the_traceable_form_is_the_model_of_queries(start: str, deformable: int, mask_nms_iou: float) -> None:
+    """Also where a photo is padded: the graph sees by itself what is padding."""
+    model = query_network(**{"query.start": start, "query.deformable": deformable}).eval()
+    images = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(3, 64, 96, dtype=torch.bool)
+    images[1, :, :, 50:], valid[1, :, 50:] = 0, False
+    images[2, :, 40:], valid[2, 40:] = 0, False
+    inference = InferenceConfig(mask_nms_iou=mask_nms_iou, min_score=0.02, top=24)
+    with torch.no_grad():
+        graph = from_graph(traceable(model, inference)(images))
+    whole = predict(model, images, config=replace(inference, mask_nms_iou=1.0), valid=valid)
+    for one, other, every in zip(predict(model, images, config=inference, valid=valid), graph, whole, strict=True):
+        assert_same(one, other)
+        assert mask_nms_iou == 1 or len(one.scores) < len(every.scores)
+
+
+def assert_same(one: ImagePredictions, other: ImagePredictions) -> None:
+    assert len(one.scores) == len(other.scores) > 1
+    torch.testing.assert_close(one.scores, other.scores)
+    torch.testing.assert_close(one.boxes_xyxy, other.boxes_xyxy, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(one.masks, other.masks, rtol=1e-3, atol=1e-4)
+    assert torch.equal(one.labels, other.labels)
+
+
+def test_a_graph_with_picked_queries_has_a_cell_for_each() -> None:
+    dynamic, picked = ModelConfig(), vary(ModelConfig(head="query"), {"query.start": "picked"})
+    assert [least_side("onnx", model) for model in (dynamic, picked)] == [64, 96]
+    assert least_side("onnx", vary(picked, {"query.queries": 300})) == 160 == least_side("pt2", picked)
 
 
 @settings(max_examples=30, deadline=None)
@@ -116,16 +154,16 @@ def test_suppression_by_rounds_is_suppression_one_by_one(seed: int, count: int, 
         torch.randint(0, 2, (count,), generator=rng),
         torch.rand(count, generator=rng).sort(descending=True).values,
     )
-    kept = _not_suppressed(boxes[None], labels[None], scores[None], iou)[0].nonzero()[:, 0]
+    kept = not_suppressed(box_overlap(boxes[None]), labels[None], scores[None], iou)[0].nonzero()[:, 0]
     assert kept.tolist() == sorted(batched_nms(boxes, scores, labels, iou).tolist())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_pt2_is_the_same_program(trained: Path, tmp_path: Path) -> None:
+def test_pt2_is_the_same_program(model: Path, tmp_path: Path) -> None:
     words = [
         "export",
-        trained,
+        model,
         "--format",
         "pt2",
         "--out",
@@ -142,7 +180,7 @@ def test_pt2_is_the_same_program(trained: Path, tmp_path: Path) -> None:
         for size in ((160, 192), (160, 192), (224, 160))
     ]
     found = compared(
-        program, network_of(open_model(str(trained))), exported_inference(InferenceConfig(score_threshold=0.01)), images
+        program, network_of(open_model(str(model))), exported_inference(InferenceConfig(score_threshold=0.01)), images
     )
     assert found.objects and not found.missing and found.mask_iou >= 0.999
 
@@ -175,7 +213,7 @@ def test_safetensors_are_enough_to_predict_and_to_export_again(trained: Path, da
 def test_a_graph_that_differs_is_not_written(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(model, inference, file, said):
         file.write_bytes(b"a graph that is wrong")
-        graph = Traceable(model, inference)
+        graph = traceable(model, inference)
 
         def run(images):
             boxes, scores, labels, masks = graph(images)

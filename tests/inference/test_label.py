@@ -35,18 +35,31 @@ def iou_of(mask: np.ndarray, box_xywh: list[float]) -> float:
     return float(coder.iou([[x, y, w, h]], [box_xywh], [0])[0, 0])
 
 
-@pytest.fixture(scope="module")
-def labelled(trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("labelled") / "masks.json"
+def made_by(model: Path, data: Path, out: Path) -> Path:
     words = ("--boxes", data / "boxes_train.json", "--images", data / "train", "--out", out)
-    answer = depthbox("label", trained, *words, *PLAIN, "depth.source=builtin", "review.below=2")
+    answer = depthbox("label", model, *words, *PLAIN, "depth.source=builtin", "review.below=2")
     assert answer.status == 0, answer.err
     assert (answer.json["masks"], answer.json["doubtful"], answer.json["rows_quarantined"]) == (6, 6, 0)
     return out
 
 
-def test_every_box_has_a_mask_inside_it_that_reaches_its_sides(labelled: Path, data: Path) -> None:
-    coco, boxes = loaded(labelled), json.loads((data / "boxes_train.json").read_text())["annotations"]
+@pytest.fixture(scope="module")
+def labelled(trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_by(trained, data, tmp_path_factory.mktemp("labelled") / "masks.json")
+
+
+@pytest.fixture(scope="module")
+def labelled_by_queries(queries: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_by(queries, data, tmp_path_factory.mktemp("labelled") / "queries.json")
+
+
+@pytest.fixture(params=["labelled", "labelled_by_queries"])
+def by_either_head(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+def test_every_box_has_a_mask_inside_it_that_reaches_its_sides(by_either_head: Path, data: Path) -> None:
+    coco, boxes = loaded(by_either_head), json.loads((data / "boxes_train.json").read_text())["annotations"]
     for one in boxes:
         made = coco.anns[one["id"]]
         assert {name: made[name] for name in one if name != "area"} == {
@@ -62,8 +75,8 @@ def test_every_box_has_a_mask_inside_it_that_reaches_its_sides(labelled: Path, d
         assert all(0 <= value <= 1 for value in figures.values())
 
 
-def test_the_masks_are_nearer_to_the_truth_than_the_boxes(labelled: Path, data: Path) -> None:
-    coco, truth = loaded(labelled), loaded(data / "masks_train.json")
+def test_the_masks_are_nearer_to_the_truth_than_the_boxes(by_either_head: Path, data: Path) -> None:
+    coco, truth = loaded(by_either_head), loaded(data / "masks_train.json")
     ellipses = [i for i, one in truth.anns.items() if one["category_id"] == 3]
     ious = {i: coder.iou([coco.annToRLE(coco.anns[i])], [truth.annToRLE(truth.anns[i])], [0])[0, 0] for i in truth.anns}
     assert np.mean([ious[i] for i in ellipses]) > 0.8 and np.mean(list(ious.values())) > 0.75, ious
@@ -184,18 +197,19 @@ def test_the_review_page_is_whole_and_shows_the_poorest_first(labelled: Path, tm
     qualities = {one["id"]: one["attributes"]["quality"] for one in json.loads(labelled.read_text())["annotations"]}
     listed = [int(number) for number in re.findall(r'id="a(\d+)"', text)]
     assert listed == sorted(qualities, key=qualities.__getitem__)
-    assert text.count("data:image/jpeg;base64,") == 6 and "http" not in text and "<script" not in text
+    assert text.count("data:image/jpeg;base64,") == 12 and "http" not in text and "<script" not in text
     (widths,) = look(
         page.as_uri(),
         "[...document.images].every(i => i.complete && i.naturalWidth > 30) && document.images.length",
         picture=tmp_path / "p.png",
     )
-    assert widths == 6
+    assert widths == 12
 
 
-def test_boxes_that_overlap_get_masks_of_their_own(trained: Path, data: Path) -> None:
-    """Two boxes on one place do not take one location; a box of a pixel, and one at the edge, get a mask too."""
-    predictor = predictor_of(open_model(str(trained)), device="cpu", precision="float32")
+@pytest.mark.parametrize("head", ["trained", "queries"])
+def test_boxes_that_overlap_get_masks_of_their_own(head: str, data: Path, request: pytest.FixtureRequest) -> None:
+    """Two boxes on one place do not take one location, or one query; a box of a pixel, and one at the edge, get a mask too."""
+    predictor = predictor_of(open_model(str(request.getfixturevalue(head))), device="cpu", precision="float32")
     photo = read_image(data / "train" / "001.png", short_side=64, max_side=96)
     boxes = np.array(
         [[10, 10, 40, 40], [10, 10, 40, 40], [50.2, 20.2, 50.6, 20.6], [90, 60, 96, 64], [0, 0, 96, 64]], np.float32

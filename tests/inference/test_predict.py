@@ -50,6 +50,44 @@ def test_the_detections_are_those_of_the_evaluation(whole: Path, trained: Path) 
         np.testing.assert_allclose(row["bbox"], same["bbox"], atol=0.01)
 
 
+def test_queries_are_predicted_as_they_were_evaluated_also_where_they_are_padded(
+    queries: Path, data: Path, tmp_path: Path
+) -> None:
+    """A photo alone and among others of its size is the same; one whose sides are no multiples of 32 has padding that no query looks at."""
+    answer = depthbox("predict", queries, data / "val", "--out", tmp_path / "whole", *PLAIN)
+    assert answer.status == 0, answer.err
+    known = [row for row in json.loads((queries / "detections.json").read_text()) if row["score"] > 0.01]
+    rows = found(tmp_path / "whole")
+    assert len(rows) == len(known) > 6
+    for row, same in zip(*(sorted(some, key=_place) for some in (rows, known)), strict=True):
+        assert (row["category_id"], row["bbox"]) == (same["category_id"], pytest.approx(same["bbox"], abs=1.0))
+        assert row["score"] == pytest.approx(same["score"], abs=1e-4)
+    with Image.open(data / "val" / "000.png") as photo:
+        photo.crop((0, 0, 90, 64)).save(tmp_path / "cut.png")
+    predictor = predictor_of(open_model(str(queries)), device="cpu", precision="float32")
+    cut = read_image(tmp_path / "cut.png", short_side=64, max_side=96)
+    (alone,), both = predictor.find([cut], [1]), predictor.find([cut, cut], [1, 2])
+    assert alone.masks[0]["size"] == [64, 90] and [len(one.scores) for one in both] == [len(alone.scores)] * 2
+
+
+def test_weights_that_are_not_the_models_are_one_line(queries: Path, data: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(queries / "model.safetensors")
+    with safe_open(queries / "model.safetensors", framework="pt") as file:
+        said = file.metadata()
+    spoiled = {
+        "decoder.classify.weight": "has no decoder.classify.weight: not its model",
+        "decoder.classify.bias": "does not fit 2 classes and",
+    }
+    for name, words in spoiled.items():
+        other = {key: tensor for key, tensor in state.items() if key != name}
+        save_file(other, tmp_path / "model.safetensors", metadata=said)
+        answer = depthbox("predict", tmp_path / "model.safetensors", data / "val", "--out", tmp_path / "no")
+        assert answer.status == 1 and words in answer.fault, answer.fault
+
+
 def _place(row: dict) -> tuple:
     return row["image_id"], row["category_id"], [round(value, 1) for value in row["bbox"]]
 

@@ -17,7 +17,7 @@ from command_line import depthbox
 from local_cluster import free_port
 from PIL import Image
 
-from depthbox.inference.served import servable
+from depthbox.inference.served import _load_pyfunc, servable
 from depthbox.tracking.models import register_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -133,6 +133,17 @@ def asked(address: str, pictures: list[bytes], **params: float) -> requests.Resp
     rows = [[base64.b64encode(picture).decode()] for picture in pictures]
     body = {"dataframe_split": {"columns": ["image"], "data": rows}} | ({"params": params} if params else {})
     return requests.post(f"{address}/invocations", json=body, timeout=120)
+
+
+def test_queries_are_served_as_they_are_predicted(queries: Path, data: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": [(data / "val" / f"{i:03d}.png").read_bytes() for i in range(2)]})
+    rows = _load_pyfunc(str(queries / "model.safetensors")).predict(frame, {"score": 0.2})
+    words = ["--out", tmp_path, "score=0.2", "overlays=no", "device=cpu"]
+    assert depthbox("predict", queries, data / "val", *words).status == 0
+    here = [row for row in json.loads((tmp_path / "detections.json").read_text()) if row["image_id"] <= 2]
+    assert len(rows) == len(here) >= 2 and {row["image_id"] for row in rows} == {0, 1}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from golden_values import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbox.ops.masks import aligned_bilinear, box_masks, dice_loss
+from depthbox.ops.masks import aligned_bilinear, aligned_spans, box_masks, dice_loss
 
 corner = st.floats(0, 40, width=32)
 
@@ -72,3 +72,13 @@ def test_golden_upsampling(shared):
     said = golden_values(shared, "condinst_head")
     for factor in (2, 4):
         torch.testing.assert_close(aligned_bilinear(said["ab_in"], factor), said[f"ab_x{factor}"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_spans_are_the_rows_and_columns_of_the_whole_map(factor):
+    values = torch.rand(3, 1, 7, 5, generator=torch.Generator().manual_seed(0))
+    whole = aligned_bilinear(values, factor)
+    rows, columns = aligned_spans(values, factor)
+    torch.testing.assert_close(rows, whole.amax(-1))
+    torch.testing.assert_close(columns, whole.amax(-2))
+    assert aligned_spans(values[:0], factor)[0].shape == (0, 1, 7 * factor)

@@ -30,6 +30,17 @@ def test_a_setting_that_would_change_the_table_is_refused():
         TABLE.placed({"schedule.steps": "3"})
 
 
+def test_the_best_of_one_evaluation_is_no_metric():
+    with pytest.raises(
+        UsageError, match=r"base: best_mask_ap is the best of several evaluations; set schedule\.evaluate_every"
+    ):
+        Ablation(base=box_depth(), rows={"base": {}}, metrics=("best_mask_ap",))
+    often = {"schedule.evaluate_every": 100}
+    with pytest.raises(UsageError, match=r"no colour: best_mask_ap"):
+        Ablation(base=box_depth(), rows={"base": often, "no colour": {}}, metrics=("mask_ap", "best_mask_ap"))
+    assert Ablation(base=vary(box_depth(), often), rows={"base": {}}, metrics=("best_mask_ap",)).digest
+
+
 def test_weights_are_part_of_a_cell_by_what_is_in_them(tmp_path: Path) -> None:
     digests = []
     for name, content in (("here", b"one"), ("there", b"one"), ("other", b"two")):

@@ -140,13 +140,59 @@ def test_a_weight_meets_its_loss_and_no_other():
             weigh(terms, weights, 0)
 
 
+def mixed_batch(words: tuple[str, str]):
+    batch = small_batch(masks=True)
+    shown = [
+        one if word == "masks" else replace(one, masks=None) for word, one in zip(words, batch.instances, strict=True)
+    ]
+    return replace(batch, instances=shown, supervision=words)
+
+
+def mixed_method():
+    return build_method(BoxDepthConfig(), small_network(), steps=90, depth=True, words=("masks", "boxes"))
+
+
+def test_images_with_masks_learn_from_them_and_the_others_from_their_boxes():
+    """Each kind of term is what a batch of its kind alone says; detection is taught by both."""
+    method, plain = mixed_method(), method_of()
+    both = method.losses(small_network(), mixed_batch(("masks", "boxes")), 5).terms
+    assert set(both) == set(method.weights) == GUIDED | {"pseudo_mask", "mask_dice", "mask_bce"}
+    second = mixed_batch(("boxes", "boxes"))
+    views = {name: getattr(second.views, name)[1:] for name in ("weak", "strong", "disparity", "valid")}
+    alone = plain.losses(
+        small_network(),
+        replace(second, views=replace(second.views, **views), instances=second.instances[1:], supervision=()),
+        5,
+    ).terms
+    for name in ("projection", "box_prior", "color_affinity", "depth_affinity"):
+        torch.testing.assert_close(both[name], alone[name], rtol=1e-3, atol=1e-4)
+    whole = plain.losses(small_network(), small_batch(), 5).terms
+    for name in ("class_focal", "box_giou", "box_quality", "instance_depth"):
+        torch.testing.assert_close(both[name], whole[name])
+    assert both["mask_dice"] > 0 and both["mask_bce"] > 0
+
+
+@pytest.mark.parametrize("words", [("masks", "masks"), ("boxes", "boxes")])
+def test_a_step_may_hold_one_kind_alone(words):
+    model, method = small_network(), mixed_method()
+    terms = method.losses(model, mixed_batch(words), 50).terms
+    weigh(terms, method.weights, 50).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    silent = (
+        {"projection", "box_prior", "color_affinity", "depth_affinity"}
+        if "masks" in words
+        else {"mask_dice", "mask_bce"}
+    )
+    assert {name for name, term in terms.items() if term == 0} - {"pseudo_mask"} == silent
+
+
 def test_a_method_is_built_from_its_configuration():
-    assert isinstance(build_method(FullConfig(), small_network(), steps=9, depth=False, mask_head="depth_guided"), Full)
-    assert set(
-        build_method(BoxDepthConfig(), small_network(), steps=9, depth=True, mask_head="condinst").weights
-    ) == GUIDED - {"instance_depth"} | {"pseudo_mask"}
+    assert isinstance(build_method(FullConfig(), small_network(), steps=9, depth=False), Full)
+    assert set(build_method(BoxDepthConfig(), small_network("condinst"), steps=9, depth=True).weights) == GUIDED - {
+        "instance_depth"
+    } | {"pseudo_mask"}
     with pytest.raises(UsageError, match=r"model\.mask_head=depth_guided learns from disparity"):
-        build_method(BoxDepthConfig(), small_network(), steps=9, depth=False, mask_head="depth_guided")
+        build_method(BoxDepthConfig(), small_network(), steps=9, depth=False)
 
 
 @pytest.mark.parametrize(

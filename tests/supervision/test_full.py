@@ -10,10 +10,11 @@ from small_batches import ellipses, small_batch, small_network
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
 from depthbox.supervision.config import FullConfig
-from depthbox.supervision.full import Full, mask_terms
+from depthbox.supervision.full import Full
 from depthbox.supervision.method import weigh
 from depthbox.supervision.parts.assignment import Positives
 from depthbox.supervision.parts.instance_step import truth_masks
+from depthbox.supervision.parts.mask_terms import mask_terms
 
 
 @settings(max_examples=30, deadline=None)

@@ -28,18 +28,19 @@ CONFIG = vary(
 
 def mixed_batch(words=("masks", "none", "none"), *, depth: bool = False) -> Batch:
     batch = small_batch([OBJECTS[0], OBJECTS[1], OBJECTS[0]][: len(words)], masks=True, depth=depth)
-    hidden = [word == "none" for word in words]
     empty = small_batch([()], masks=True).instances[0]
+    shown = {"masks": lambda one: one, "boxes": lambda one: replace(one, masks=None), "none": lambda one: empty}
+    pairs = list(zip(words, batch.instances, strict=True))
     return replace(
         batch,
-        instances=[empty if h else one for h, one in zip(hidden, batch.instances, strict=True)],
+        instances=[shown[word](one) for word, one in pairs],
         supervision=words,
-        truth=[one if h else None for h, one in zip(hidden, batch.instances, strict=True)],
+        truth=[one if word == "none" else None for word, one in pairs],
     )
 
 
-def method_of(student, **settings) -> PlDc:
-    method = build_method(vary(CONFIG, settings), student, steps=STEPS, depth=True, mask_head="condinst")
+def method_of(student, words=(), depth=True, **settings) -> PlDc:
+    method = build_method(vary(CONFIG, settings), student, steps=STEPS, depth=depth, words=words)
     assert isinstance(method, PlDc)
     return method
 
@@ -53,11 +54,9 @@ def confident(**settings):
 
 
 def test_the_words_of_a_batch_are_split():
-    labelled, unlabelled = split(mixed_batch(("none", "masks", "none")))
-    assert labelled.tolist() == [1] and unlabelled.tolist() == [0, 2]
+    masked, boxed, unlabelled = split(mixed_batch(("none", "masks", "boxes")))
+    assert (masked.tolist(), boxed.tolist(), unlabelled.tolist()) == ([1], [2], [0])
     assert split(replace(mixed_batch(), supervision=()))[0].tolist() == [0, 1, 2]
-    with pytest.raises(AssertionError, match="masks or nothing"):
-        split(replace(mixed_batch(), supervision=("masks", "boxes", "none")))
 
 
 def test_before_the_burn_in_is_over_unlabelled_images_teach_nothing():
@@ -175,6 +174,14 @@ def test_guided_distillation_is_the_same_method_with_one_quality():
         (vary(PlDcConfig(), {"depth_form": "B"}), "query", "set depth.source"),
         (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),
         (vary(PlDcConfig(), {"kept_by": "class", "adapt_on": "all"}), "query", "method.kept_by=two"),
+        (
+            vary(PlDcConfig(), {"weights.projection": 2.0}),
+            "query",
+            r"method\.weights\.projection=2\.0 has no effect without images that have",
+        ),
+        (vary(PlDcConfig(), {"boxed.dilation": 1}), "query", r"method\.boxed\.dilation=1 has no effect without images"),
+        (vary(PlDcConfig(), {"weights.pseudo_depth_affinity": 1.0}), "query", "without disparity"),
+        (vary(BoxDepthConfig(), {"weights.mask_bce": 2.0}), "dynamic", "has no effect where no image has masks"),
         (vary(FullConfig(), {"weights.mask_bce": 2.0}), "query", "see method.query"),
         (vary(FullConfig(), {"query.no_object": 0.2}), "dynamic", "of model.head=query"),
     ],
@@ -184,9 +191,71 @@ def test_a_setting_without_effect_is_refused(config, head, said):
         check_method(config, depth=False, mask_head="condinst", head=head)
 
 
+def test_what_has_no_effect_without_boxes_or_disparity_has_one_with_them():
+    for settings in ({"weights.projection": 2.0}, {"boxed.dilation": 1}, {"weights.depth_affinity": 1.0}):
+        check_method(vary(PlDcConfig(), settings), depth=True, mask_head="condinst", head="query", words=KINDS)
+    affine = vary(PlDcConfig(), {"weights.pseudo_color_affinity": 1.0, "boxed.dilation": 1})
+    check_method(affine, depth=False, mask_head="condinst", head="query")
+    with pytest.raises(UsageError, match=r"method\.weights\.depth_affinity=1\.0 has no effect without disparity"):
+        deep = vary(PlDcConfig(), {"weights.depth_affinity": 1.0})
+        check_method(deep, depth=False, mask_head="condinst", head="query", words=KINDS)
+
+
+KINDS = ("masks", "boxes", "none")
+
+
+@pytest.mark.parametrize("depth", [True, False])
+def test_three_kinds_of_images_teach_in_one_step(depth):
+    student, method = confident(words=KINDS, depth=depth)
+    seen = []
+    student.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    batch = mixed_batch(KINDS, depth=depth)
+    losses = method.losses(student, batch, START)
+    assert set(losses.terms) == set(method.weights)
+    boxed = {"boxed_class", "projection", "box_prior", "color_affinity"} | ({"depth_affinity"} if depth else set())
+    assert set(losses.terms) - set(confident()[1].weights) == boxed
+    assert all(losses.terms[name] > 0 for name in boxed | {"query_bce", "pseudo_mask_bce"})
+    weak, strong = batch.views.weak, batch.views.strong
+    assert torch.equal(seen[0], torch.stack((weak[0], strong[0], weak[1], strong[1], strong[2])))
+    sum(losses.terms[name] for name in boxed).backward()
+    silent = [n for n, p in student.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert all(name.endswith("key.bias") for name in silent), silent
+
+
+def test_boxes_alone_change_nothing_of_what_masks_and_pseudo_labels_say():
+    student, method = confident()
+    plain = method.losses(student, mixed_batch(("masks", "none")), START).terms
+    mixed = method_of(student, words=KINDS, depth=False)
+    batch = mixed_batch(("masks", "boxes", "none"))
+    pair = mixed_batch(("masks", "none"))
+    views = {name: getattr(pair.views, name)[[0, 0, 1]] for name in ("weak", "strong", "valid")}
+    batch = replace(
+        batch,
+        views=replace(batch.views, **views),
+        instances=[pair.instances[0], replace(pair.instances[0], masks=None), pair.instances[1]],
+        image_ids=(0, 5, 1),
+    )
+    both = mixed.losses(student, batch, START).terms
+    for name, value in plain.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["color", "depth"])
+def test_pseudo_masks_are_held_to_colour_and_disparity_where_it_is_asked_for(source):
+    name = f"pseudo_{source}_affinity"
+    student, method = confident(**{f"weights.{name}": 0.5})
+    batch = mixed_batch(depth=True)
+    early, late = (method.losses(student, batch, step) for step in (START - 1, START))
+    assert set(late.terms) - set(confident()[1].weights) == {name} and set(late.terms) == set(method.weights)
+    assert early.terms[name] == 0 and early.terms[name].requires_grad and late.terms[name] > 0
+    assert method.weights[name](START) == 0 < method.weights[name](STEPS - 1)
+    late.terms[name].backward()
+    assert student.decoder.embed[0].weight.grad.any() and student.decoder.classify.weight.grad is None
+
+
 def test_full_supervision_of_the_query_head():
     student = query_network()
-    method = build_method(FullConfig(), student, steps=9, depth=False, mask_head="condinst")
+    method = build_method(FullConfig(), student, steps=9, depth=False)
     assert isinstance(method, FullQuery)
     losses = method.losses(student, small_batch(masks=True, depth=False), 0)
     assert set(losses.terms) == set(method.weights)

@@ -17,21 +17,26 @@ from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.method import weigh
 from depthbox.supervision.pl_dc import PlDc
 
-CONFIG = vary(PlDcConfig(), {"query.points.number": 64, "burn_in": 0.0, "class_threshold": 0.0, "mask_threshold": 0.0})
-PARTS = (slice(0, 2), slice(2, 3))
+CONFIG = vary(
+    PlDcConfig(),
+    {"query.points.number": 64, "burn_in": 0.0, "class_threshold": 0.0, "mask_threshold": 0.0}
+    | {"weights.pseudo_color_affinity": 1.0, "boxed.warm_up": 0.0},
+)
+PARTS = (slice(0, 2), slice(2, 4))
 
 
 def batch_of(part: slice) -> Batch:
-    """Images with masks, with masks, with nothing."""
-    batch = small_batch([OBJECTS[0], (), OBJECTS[1]], masks=True, depth=False)
+    """Images with masks, with masks, with nothing, with boxes."""
+    batch = small_batch([OBJECTS[0], (), OBJECTS[1], OBJECTS[0]], masks=True, depth=False)
     views = {name: getattr(batch.views, name)[part] for name in ("weak", "strong", "valid")}
-    instances = [batch.instances[0], batch.instances[1], replace(batch.instances[1])][part]
+    boxed = replace(batch.instances[3], masks=None)
+    instances = [batch.instances[0], batch.instances[1], replace(batch.instances[1]), boxed][part]
     return replace(
         batch,
         views=replace(batch.views, **views),
         instances=instances,
-        image_ids=(7, 8, 9)[part],
-        supervision=("masks", "masks", "none")[part],
+        image_ids=(7, 8, 9, 10)[part],
+        supervision=("masks", "masks", "none", "boxes")[part],
     )
 
 
@@ -40,9 +45,9 @@ def said_of(part: slice) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
     student = query_network(**{"query.start": "picked"})
     with torch.no_grad():
         student.decoder.classify.bias[0] += 4.0
-    method = PlDc(CONFIG, student, steps=90)
-    losses = method.losses(student, batch_of(part), 0)
-    weigh(losses.terms, method.weights, 0).backward()
+    method = PlDc(CONFIG, student, steps=90, boxed=True)
+    losses = method.losses(student, batch_of(part), 1)
+    weigh(losses.terms, method.weights, 1).backward()
     gradient = mean_over_ranks(student.decoder.embed[0].weight.grad)
     terms = {name: mean_over_ranks(term).item() for name, term in losses.terms.items()}
     return terms, gradient, method.modules()["category"].prototypes
@@ -54,8 +59,8 @@ def said_by(number: int):
 
 def test_two_workers_say_what_one_says(tmp_path):
     one, other = found_by_two(__file__, said_by, tmp_path)
-    terms, gradient, prototypes = said_of(slice(0, 3))
-    assert one[0] == other[0] and min(terms.values()) > 0
+    terms, gradient, prototypes = said_of(slice(0, 4))
+    assert one[0] == other[0] and min(terms.values()) > 0 and {"projection", "pseudo_color_affinity"} < set(terms)
     assert one[0] == pytest.approx(terms, rel=1e-3, abs=1e-5)
     torch.testing.assert_close(one[1], gradient, rtol=1e-3, atol=1e-5)
     for found in (one[2], other[2]):

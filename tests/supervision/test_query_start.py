@@ -56,7 +56,7 @@ def test_local_maxima_come_first_and_padding_last():
 
 def test_every_part_learns_and_an_image_does_not_see_its_neighbours():
     student = query_network(**{"query.start": "picked"})
-    method = build_method(FullConfig(), student, steps=9, depth=False, mask_head="condinst")
+    method = build_method(FullConfig(), student, steps=9, depth=False)
     batch = small_batch(masks=True, depth=False)
     losses = method.losses(student, batch, 0)
     assert set(losses.terms) == set(method.weights) == {"query_class", "query_bce", "query_dice", "query_start"}

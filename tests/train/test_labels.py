@@ -14,7 +14,7 @@ from depthbox.data.mixture import MixedPlan
 from depthbox.data.pack import unpack
 from depthbox.data.plan import Plan
 from depthbox.supervision.config import BoxDepthConfig, FullConfig
-from depthbox.train.labels import training_data
+from depthbox.train.labels import sees_masks, training_data
 from depthbox.train.launch import run
 from depthbox.train.prepare import prepare
 from depthbox.train.stop import Interrupted
@@ -131,14 +131,42 @@ def test_what_cannot_be_meant_is_refused(tiny, tmp_path, every_word, settings, e
     assert "\n" not in str(caught.value)
 
 
+def test_where_some_have_boxes_alone_labelled_images_have_masks(tiny, tmp_path):
+    boxed = {
+        "data.train.annotations": "masks_train.json",
+        "data.train.boxed": "semi.json:others",
+        "data.boxed_share": 0.5,
+        "data.labelled_share": 0.5,
+    }
+    words, counts = words_of(tiny, tmp_path, "box_depth", **boxed)
+    assert words == {n: "boxes" if n in (1, 3) else "masks" for n in range(1, 7)} and counts == {"masks": 1, "boxes": 1}
+    experiment = tiny_experiment(tiny, tmp_path, "box_depth", **boxed)
+    assert sees_masks(experiment) and not sees_masks(tiny_experiment(tiny, tmp_path))
+    with pytest.raises(InputError, match="is labelled, and 1 of its objects have no mask"):
+        words_of(tiny, tmp_path, "box_depth", **boxed | {"data.train.annotations": "boxes_train.json"})
+    three = (
+        boxed
+        | FEW
+        | {
+            "data.train.annotations": "masks_train.json",
+            "data.labelled_share": 0.25,
+            "data.boxed_share": 0.25,
+            "batch_size": 4,
+            "model.head": "query",
+        }
+    )
+    _, counts = words_of(tiny, tmp_path, "pl_dc", **three)
+    assert counts == {"masks": 1, "boxes": 1, "none": 2}
+
+
 @pytest.mark.parametrize("method", ["full", "box_depth"])
 def test_a_method_is_given_nothing_it_cannot_learn_from(tiny, tmp_path, method):
     with pytest.raises(UsageError, match=r"learns from labelled images alone .*set data\.labelled_share=1"):
         training_data(tiny_experiment(tiny, tmp_path, method, **FEW | HALF), tiny)
-    with pytest.raises(UsageError, match=r"data\.train\.boxed: this method learns from (masks|boxes)"):
+    with pytest.raises(UsageError, match=r"data\.train\.boxed: this method learns from masks, not from boxes"):
         boxed = {"data.train.boxed": "semi.json:others", "data.boxed_share": 0.5}
-        training_data(tiny_experiment(tiny, tmp_path, method, **FEW | HALF | boxed), tiny)
-    assert BoxDepthConfig.learns_from == ("boxes",) and FullConfig.learns_from == ("masks",)
+        training_data(tiny_experiment(tiny, tmp_path, "full", **FEW | HALF | boxed), tiny)
+    assert BoxDepthConfig.learns_from == ("boxes", "masks") and FullConfig.learns_from == ("masks",)
 
 
 def test_masks_are_needed_of_the_labelled_images_alone(tiny, tmp_path, every_word):

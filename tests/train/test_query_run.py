@@ -68,6 +68,44 @@ def test_a_stopped_run_goes_on_to_the_same_bits(data, tmp_path, method, monkeypa
     assert {file.stem for file in newest.glob("*.safetensors")} == parts
 
 
+THREE = {"data.labelled_share": 0.25, "data.boxed_share": 0.25, "data.train.boxed": "boxed.txt", "batch_size": 4}
+
+
+@pytest.mark.parametrize("method", ["pl_dc", "box_depth"])
+def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_path, method, monkeypatch):
+    """The query head with three kinds of images, colour and built-in disparity; the detector with masks and boxes."""
+    (data / "boxed.txt").write_text("1\n3\n")
+    shared = THREE | {
+        "data.train.annotations": "masks_train.json",
+        "data.train.labelled": "split.txt",
+        "depth.source": "builtin",
+    }
+    if method == "pl_dc":
+        believing = {
+            "method.class_threshold": 0.3,
+            "method.mask_threshold": 0.3,
+            "method.weights.pseudo_depth_affinity": 0.5,
+        }
+        settings = QUERY | FEW | shared | believing
+        terms = {"projection", "depth_affinity", "pseudo_depth_affinity"}
+    else:
+        settings = shared | {"data.labelled_share": 0.5, "data.boxed_share": 0.5, "data.processes": 0}
+        terms = {"projection", "depth_affinity", "mask_bce"}
+    seen: dict[str, float] = {}
+    log = RunContext.log
+    monkeypatch.setattr(
+        RunContext, "log", lambda self, metrics, *, step: (seen.update(metrics), log(self, metrics, step=step))
+    )
+    run(tiny_experiment(data, tmp_path / "whole", method, **settings))
+    assert {f"loss/{name}" for name in terms} <= set(seen) and seen["loss/projection"] > 0
+    asked = iter([False, False, False, True] + [False] * 9)
+    monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
+    with pytest.raises(Interrupted):
+        run(tiny_experiment(data, tmp_path / "cut", method, **settings))
+    run(tiny_experiment(data, tmp_path / "cut", method, **settings))
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
 def test_the_methods_head_and_labels_are_asked_for(data, tmp_path):
     with pytest.raises(UsageError, match=r"set model\.head=query"):
         run(tiny_experiment(data, tmp_path, "pl_dc", **FEW, **{"model.head": "dynamic"}))

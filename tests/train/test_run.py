@@ -15,8 +15,9 @@ from weights import same_weights
 
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
+from depthbox.evaluate.instance import Scores
 from depthbox.experiment import Experiment
-from depthbox.train import loop
+from depthbox.train import context, loop, worker
 from depthbox.train.checkpoint import hand_over, latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import Watch, run
@@ -61,6 +62,34 @@ def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, meth
         final = load_file(tmp_path / "cut" / "model.safetensors")
         assert all(torch.equal(final[name], teacher[f"model.{name}"]) for name in final), "the teacher is what counts"
         assert not all(torch.equal(final[name], student[name]) for name in final)
+
+
+def test_the_best_of_several_evaluations_is_told_beside_the_last_also_after_a_stop(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Evaluations after 2, 4 and 6 steps of 6 are given figures of 0.3, 0.5 and 0.4."""
+    figures = {2: 0.3, 4: 0.5, 6: 0.4}
+
+    def given(model, job):
+        return Scores(values={"mask_ap": figures[job_steps.pop(0)], "mask_ap/cup": 0.0}, note=""), []
+
+    monkeypatch.setattr(context, "scored", given)
+    monkeypatch.setattr(worker, "scored", given)
+    often = {"schedule.evaluate_every": 2, "schedule.checkpoint_every": 1}
+    job_steps = [2, 4, 6]
+    whole = run(tiny(data, tmp_path / "whole", **often)).scores
+    wanted = {"mask_ap": 0.4, "mask_ap/cup": 0.0, "best_mask_ap": 0.5, "best_step": 4.0}
+    assert whole == wanted
+    asked = iter([False] * 4 + [True] + [False] * 9)
+    job_steps = [2, 4, 6]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunContext, "stop_requested", lambda self: next(asked))
+        with pytest.raises(Interrupted):
+            run(tiny(data, tmp_path / "cut", **often))
+    assert job_steps == [6]
+    assert run(tiny(data, tmp_path / "cut", **often)).scores == wanted
+    job_steps = [6]
+    assert run(tiny(data, tmp_path / "once")).scores == {"mask_ap": 0.4, "mask_ap/cup": 0.0}
 
 
 def test_the_run_ends_killed_in_mlflow_and_resumes_without_a_duplicate_step(

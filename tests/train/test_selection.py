@@ -76,7 +76,8 @@ def test_the_command_writes_a_list_and_a_page(photos: Path, tmp_path: Path, caps
     assert sorted(name[0] for name in names) == ["b", "c"] and answer["images"] == 12
     assert (tmp_path / "out" / "selected.txt").read_text().splitlines() == names
     page = (tmp_path / "out" / "selected.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == 2 and "round 1: distance" in page and "http" not in page
+    assert page.count("data:image/jpeg;base64,") == 2 and page.count("<span>distance") == 2 and "http" not in page
+    assert "Of 12 photos, 1 of which have labels, chosen by diversity" in page and "Disagreement" not in page
 
 
 def test_words_for_what_cannot_be(photos: Path, tmp_path: Path, capsys) -> None:

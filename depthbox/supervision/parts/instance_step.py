@@ -1,7 +1,7 @@
 """What every detector-based method does first: one forward, the detection losses, and the masks of a bounded number of positives."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,12 @@ class InstanceStep:
     boxes: Tensor
     """Bool "N h w": each positive's box at stride 4."""
 
+    def take(self, rows: Tensor) -> "InstanceStep":
+        """The same terms with some of the positives."""
+        depth = None if self.masks.depth is None else self.masks.depth[rows]
+        masks = DynamicMasks(logits=self.masks.logits[rows], depth=depth)
+        return replace(self, positives=self.positives.take(rows), masks=masks, boxes=self.boxes[rows])
+
 
 def instance_step(student: nn.Module, batch: Batch, *, quality: str, masks_per_image: int) -> InstanceStep:
     """One forward of the strong view; the student is called once, with everything the losses need."""
@@ -43,8 +49,9 @@ def truth_masks(positives: Positives, instances: Sequence[Instances]) -> Tensor:
     counts = torch.bincount(positives.image_index, minlength=len(instances)).tolist()
     parts = []
     for owners, objects in zip(positives.object_index.split(counts), instances, strict=True):
-        assert objects.masks is not None, "a fully supervised batch carries masks"
-        parts.append(objects.masks[owners][:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE])
+        assert objects.masks is not None or not len(owners), "an image whose objects are to be compared carries masks"
+        if objects.masks is not None:
+            parts.append(objects.masks[owners][:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE])
     return torch.cat(parts)
 
 

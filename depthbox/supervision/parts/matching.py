@@ -47,12 +47,11 @@ def depth_agreement(masks: Tensor, boxes: Tensor, similarity: Tensor, *, form: L
 def depth_aware_scores(
     boxes_xyxy: Tensor, detected_xyxy: Tensor, scores: Tensor, agreement: Tensor, *, box: float, depth: float
 ) -> Tensor:
-    """S = box * gIoU + depth * S_dmatch + (1 - box - depth) * detection score: "N M" (METHODS 1; the paper's text has IoU)."""
-    return (
-        box * generalized_box_iou(boxes_xyxy, detected_xyxy)
-        + depth * agreement
-        + (1 - box - depth) * scores[None].expand(len(boxes_xyxy), -1)
-    )
+    """S = box * gIoU + depth * S_dmatch + (1 - box - depth) * detection score: "N M" (METHODS 1; the paper's text has IoU).
+
+    `scores`: of each detection, "M", or for each box, "N M".
+    """
+    return box * generalized_box_iou(boxes_xyxy, detected_xyxy) + depth * agreement + (1 - box - depth) * scores
 
 
 def match_best(scores: Tensor, *, above: float) -> Matches:

@@ -35,6 +35,10 @@ class DrawnPoints:
         """`names`: the numbers that name each image's draws (step, image, appearance); `extent_xy` "B 2": how far it reaches into the padded image."""
         self.config, self.names, self.extent = config, names, extent_xy
 
+    def of(self, images: slice) -> "DrawnPoints":
+        """The part of some images of the batch."""
+        return DrawnPoints(self.config, names=self.names[images], extent_xy=self.extent[images])
+
     def matching(self, image: int) -> Tensor:
         return self._uniform(image, "matching points", (self.config.number,))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from depthbox.supervision.config import QueryTermsConfig
 
-__all__ = ["cheapest", "matching_cost", "pairwise_bce", "pairwise_dice"]
+__all__ = ["cheapest", "finite", "matching_cost", "pairwise_bce", "pairwise_dice"]
 
 NEVER = 1e6
 """What an infinite cost, or none at all, is taken for: such a pair is matched only where nothing else is left."""
@@ -32,6 +32,11 @@ def matching_cost(
     cost = config.cost_bce * pairwise_bce(logits.float(), targets.float())
     cost = cost - config.cost_class * class_logits.float().softmax(-1)[..., labels]
     cost = cost + config.cost_dice * pairwise_dice(logits.float(), targets.float())
+    return finite(cost)
+
+
+def finite(cost: Tensor) -> Tensor:
+    """What can be matched whatever has become of the numbers."""
     return torch.nan_to_num(cost, nan=NEVER, posinf=NEVER, neginf=NEVER).clamp(max=NEVER)
 
 

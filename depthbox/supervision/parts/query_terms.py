@@ -14,7 +14,7 @@ from depthbox.supervision.config import QueryTermsConfig
 from depthbox.supervision.parts.points import Points, at_points, shared_points
 from depthbox.supervision.parts.query_matching import cheapest, matching_cost
 
-__all__ = ["Pairs", "QueryTargets", "match", "query_terms", "targets_of"]
+__all__ = ["Pairs", "QueryTargets", "match", "matched", "query_class", "query_terms", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ def query_terms(
     *,
     points: Points,
     background: bool = True,
+    pairs: Sequence[Pairs] | None = None,
 ) -> dict[str, Tensor]:
     """`query_class`, `query_bce` and `query_dice`, each summed over the layers.
 
@@ -61,18 +62,37 @@ def query_terms(
     nothing is to be learned, even from no image. Every rank must call it alike: counts are summed over ranks.
     """
     with torch.autocast(outputs.masks.device.type, enabled=False):
-        pairs = [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
+        pairs = matched(outputs, targets, config, points) if pairs is None else pairs
         sums = [_mask_sums(outputs, i, pairs[i], one, points) for i, one in enumerate(targets)]
         nothing = 0 * (outputs.embeddings.sum() + outputs.fine[..., 0, 0].sum())
-        entropy, weights = _class_sums(outputs.class_logits.float(), pairs, targets, config.no_object)
-        if not background:
-            entropy, weights = 0 * entropy, 0 * weights
         count = float(sum(len(one.labels) for one in targets))
         return {
-            "query_class": (entropy * world_size() / sum_over_ranks(weights).clamp(min=1e-6)).sum(),
+            "query_class": query_class(outputs, pairs, targets, no_object=config.no_object, background=background),
             "query_bce": global_mean(sum((bce for bce, _ in sums), nothing), count),
             "query_dice": global_mean(sum((dice for _, dice in sums), nothing), count),
         }
+
+
+def query_class(
+    outputs: QueryOutputs,
+    pairs: Sequence[Pairs],
+    targets: Sequence[QueryTargets],
+    *,
+    no_object: float,
+    background: bool = True,
+) -> Tensor:
+    """Cross-entropy over all queries, divided by the sum of their weights over the global batch; 0 without `background`. Summed over the layers."""
+    entropy, weights = _class_sums(outputs.class_logits.float(), pairs, targets, no_object)
+    if not background:
+        entropy, weights = 0 * entropy, 0 * weights
+    return (entropy * world_size() / sum_over_ranks(weights).clamp(min=1e-6)).sum()
+
+
+def matched(
+    outputs: QueryOutputs, targets: Sequence[QueryTargets], config: QueryTermsConfig, points: Points
+) -> list[Pairs]:
+    """The pairs of every image."""
+    return [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
 
 
 @torch.no_grad()
