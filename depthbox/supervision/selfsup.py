@@ -14,14 +14,14 @@ from depthbox.models.sde_net import SdeOutputs
 from depthbox.ops.geometry import back_project, depth_from_sigmoid, pixel_intrinsics, project, warp
 from depthbox.ops.photometric import edge_aware_smoothness, min_reprojection, photometric_error
 from depthbox.supervision.config import SdeConfig
-from depthbox.supervision.method import Losses
+from depthbox.supervision.method import Losses, Teacherless
 
 __all__ = ["SelfSupervised", "disparity_spread", "photometric_terms"]
 
 _NOISE = 1e-5
 
 
-class SelfSupervised:
+class SelfSupervised(Teacherless):
     """`Method` on `Batch.frames`. `frozen` is the encoder that `feature_distance` measures from; None without that term."""
 
     def __init__(self, config: SdeConfig, *, frozen: nn.Module | None) -> None:
@@ -42,14 +42,8 @@ class SelfSupervised:
             terms["feature_distance"] = self._feature_distance(found.features, frames.strong[:, 0])
         return Losses(terms=terms, figures=figures)
 
-    def after_step(self, student: nn.Module, step: int) -> None:
-        """Nothing to do."""
-
     def modules(self) -> Mapping[str, nn.Module]:
         return {} if self.frozen is None else {"frozen": self.frozen}
-
-    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
-        return student
 
     def _feature_distance(self, features: Tensor, images: Tensor) -> Tensor:
         """Mean over the cells of ||F - F_start||_2 of the deepest features."""
