@@ -63,23 +63,23 @@ class DenseNetwork(nn.Module):
         return DenseOutputs(
             logits=_full_size(logits, size),
             side=None if side is None else _full_size(side, size),
-            sde=None if frames is None else self._sde(frames, levels, features),
+            sde=None if frames is None else self._sde(frames, images, levels, features),
         )
 
     def class_logits(self, images: Tensor) -> Tensor:
         """Float "B K H W" at the size of the images "B 3 H W" in 0..1."""
         return self(images).logits
 
-    def _sde(self, frames: Frames, levels: list[Tensor], features: list[Tensor]) -> SdeOutputs:
+    def _sde(self, frames: Frames, images: Tensor, levels: list[Tensor], features: list[Tensor]) -> SdeOutputs:
         assert self.exchange is not None, "depth is learnt where model.multi_task is set"
-        number, targets = len(frames.strong), frames.strong[:, 0]
-        with torch.autocast(targets.device.type, torch.bfloat16, enabled=self.mixed):
+        number, stride = len(frames.strong), self.config.pose_stride
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             seen = [level[:number] for level in levels]
-            logits = self.depth_decoder.logits([*seen, self.depth_decoder.fine(seen[-1], targets)])
-        stride = self.config.pose_stride
+            logits = self.depth_decoder.logits([*seen, self.depth_decoder.fine(seen[-1], images[:number])])
+        motions = motions_between(frames.strong, self.pose_backbone, self.pose_head, stride=stride, mixed=self.mixed)
         return SdeOutputs(
             sigmoids=[level.float().sigmoid() for level in logits],
-            motions=motions_between(frames.strong, self.pose_backbone, self.pose_head, stride=stride, mixed=self.mixed),
+            motions=motions,
             features=features[-1][:number].float(),
         )
 
