@@ -127,21 +127,22 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
     if config.cross_domain and not source:
         raise UsageError("method.cross_domain mixes with another domain; set data.source.images and data.source_share")
     mixes = config.mixing != "none" or config.cross_domain
-    without = (
+    without: tuple[tuple[bool, tuple[str, ...], str], ...] = (
         (by_depth, ("margin",), "is of mixing by depth; set method.mixing=depth or method.cross_domain"),
         (mixes, ("confidence", "keep", "jitter", "blur"), "is of mixtures; set method.mixing or method.cross_domain"),
         (multi_task, ("video",), "is of the depth task; set model.multi_task"),
     )
     for there, names, words in without:
         _unused(config, DepthSsdaConfig(), names if not there else (), f"method.{{}} {words}")
-    for there, names in (
-        (source, ("source_ce",)),
-        (config.mixing != "none", ("mixed_ce",)),
-        (config.cross_domain, ("cross_domain_ce",)),
-        (multi_task, ("photometric", "smoothness")),
-    ):
-        words = "method.weights.{} weighs a loss that this run has not"
-        _unused(config.weights, DepthSsdaWeights(), names if not there else (), words)
+    losses = {
+        "source_ce": source,
+        "mixed_ce": config.mixing != "none",
+        "cross_domain_ce": config.cross_domain,
+        "photometric": multi_task,
+        "smoothness": multi_task,
+    }
+    absent = [name for name, there in losses.items() if not there]
+    _unused(config.weights, DepthSsdaWeights(), absent, "method.weights.{} weighs a loss that this run has not")
     if not 0 < config.confidence <= 1 or not 0 <= config.keep < 1:
         raise UsageError("method.confidence: above 0, at most 1; method.keep: from 0 to below 1")
     if not 0 <= config.jitter < 1 or not 0 <= config.blur <= 1:

@@ -115,7 +115,8 @@ class DepthSsda:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """L_D of the images with frames, labelled or not: the mean over those of all ranks."""
         number = len(frames.plain)
-        terms, figures = {name: 0 * outputs.logits.sum() for name in ("photometric", "smoothness")}, {}
+        figures: dict[str, Tensor] = {}
+        terms = {name: 0 * outputs.logits.sum() for name in ("photometric", "smoothness")}
         if number:
             assert outputs.sde is not None
             terms, figures = photometric_terms(outputs.sde, frames, self.config.video, tie_noise(frames, step))
