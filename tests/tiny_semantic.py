@@ -13,7 +13,13 @@ IDS = (10, 20, 30)
 
 
 def write_tiny_semantic(
-    folder: Path, *, photos: int = 6, size_hw: tuple[int, int] = (48, 64), seed: int = 0, images: str = "photos", labels: str = "labels"
+    folder: Path,
+    *,
+    photos: int = 6,
+    size_hw: tuple[int, int] = (48, 64),
+    seed: int = 0,
+    images: str = "photos",
+    labels: str = "labels",
 ) -> Path:
     """`folder/IMAGES/p_NN.png`, `folder/LABELS/p_NN.png` and `folder/table.json`."""
     for name in (images, labels):

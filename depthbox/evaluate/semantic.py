@@ -73,7 +73,9 @@ def sliding(network: Network, images: Tensor, *, window: int, stride: int = 0) -
 
 
 @torch.no_grad()
-def classes_of_photo(network: Network, photo: Decoded, *, window: int = 0, device: torch.device | None = None) -> np.ndarray:
+def classes_of_photo(
+    network: Network, photo: Decoded, *, window: int = 0, device: torch.device | None = None
+) -> np.ndarray:
     """Uint8 "H W" of a decoded photo, at the size it has on disk. `window` 0: the network sees all of it at once."""
     images, _ = network_input([photo], device or torch.device("cpu"))
     logits = sliding(network, images, window=window) if window else _full_size(network, images)
@@ -97,7 +99,9 @@ def evaluate_semantic(
         matrix += confusion(found, truth, len(data.class_names))
     parts = gather_objects((matrix, unread))
     bad = sorted(path for _, paths in parts for path in paths)
-    note = f"{len(bad)} of {len(data.records)} photos cannot be read and were not scored, such as {bad[0]}" if bad else ""
+    note = (
+        f"{len(bad)} of {len(data.records)} photos cannot be read and were not scored, such as {bad[0]}" if bad else ""
+    )
     return Scores(values=semantic_scores(sum(one for one, _ in parts), data.class_names), note=note)
 
 

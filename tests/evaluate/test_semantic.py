@@ -24,7 +24,9 @@ def test_the_published_numbers(shared: Path):
     assert np.array_equal(matrix, golden["confusion"].numpy())
     found = semantic_scores(matrix, list("abcde"))
     names = {"miou": "miou", "mean_accuracy": "macc", "pixel_accuracy": "oacc", "weighted_iou": "fwiou"}
-    assert {name: found[name] for name in names} == pytest.approx({n: float(golden[g]) for n, g in names.items()}, abs=1e-5)
+    assert {name: found[name] for name in names} == pytest.approx(
+        {n: float(golden[g]) for n, g in names.items()}, abs=1e-5
+    )
     assert [found[f"iou/{c}"] for c in "abcde"] == pytest.approx(golden["class_iou"].tolist(), abs=1e-5)
 
 
@@ -69,7 +71,9 @@ def data(tmp_path: Path) -> SemanticData:
 
 
 def read_tiny(folder: Path) -> SemanticData:
-    return read_semantic(folder, images="photos", labels="labels", table=read_table("table.json", folder), needs_all=True)
+    return read_semantic(
+        folder, images="photos", labels="labels", table=read_table("table.json", folder), needs_all=True
+    )
 
 
 def of_colour(images: Tensor) -> Tensor:
