@@ -1,6 +1,5 @@
 """A pack of semantic data: photo, classes, disparity and neighbours show the same pixels, on every world size."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_semantic import write_tiny_semantic
-from tiny_video import write_tiny_video
+from tiny_semantic import RENDERED, tiny_source, write_labelled_video, write_tiny_semantic
 
-from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.core.shapes import IGNORE
 from depthbox.data.config import SemanticViewsConfig
@@ -20,17 +17,6 @@ from depthbox.data.pack import unpack
 from depthbox.data.semantic_source import SemanticSource
 from depthbox.data.semantic_views import Crop, moved_camera
 from depthbox.data.source import Packed
-from depthbox.experiment import Experiment, SemanticDataConfig
-from depthbox.supervision.config import FullConfig
-from depthbox.train.semantic_data import semantic_sets
-
-PLAIN: dict[str, object] = {
-    "data.views.jitter": 0.0,
-    "data.views.blur": 0.0,
-    "data.views.short_side": 48,
-    "batch_size": 4,
-}
-SOURCE = {"data.source.images": "rendered", "data.source.labels": "rendered_labels"}
 
 
 @pytest.fixture
@@ -38,17 +24,6 @@ def folder(tmp_path: Path) -> Path:
     write_tiny_semantic(tmp_path, photos=4, seed=7, images="rendered", labels="rendered_labels")
     (tmp_path / "two.txt").write_text("p_01\nphotos/p_04.png\n")
     return write_tiny_semantic(tmp_path)
-
-
-def source_of(folder: Path, **settings: object) -> SemanticSource:
-    base = Experiment(method=FullConfig(), data=SemanticDataConfig(table="table.json"))
-    named = {"data.train.images": "photos", "data.train.labels": "labels", "data.labelled_share": 1.0}
-    experiment = vary(base, named | PLAIN | settings)
-    sets = semantic_sets(experiment, folder)
-    assert isinstance(experiment.data, SemanticDataConfig)
-    return SemanticSource(
-        data=sets.train, plan=sets.plan, views=experiment.data.views, masks=False, guard_folder=str(folder / "guard")
-    )
 
 
 def packed(source: SemanticSource, step: int = 0, slots: tuple[int, ...] = (0, 1, 2, 3)) -> Packed:
@@ -62,7 +37,7 @@ def by_colour(photos: torch.Tensor) -> torch.Tensor:
 
 def test_classes_lie_under_their_pixels_through_flip_and_crop(folder: Path):
     flips, tops = set(), set()
-    source = source_of(folder, **{"data.views.crop": 32})
+    source = tiny_source(folder, **{"data.views.crop": 32})
     for step in range(4):
         batch = unpack(packed(source, step))
         assert batch.semantic is not None and batch.views.weak.shape == (4, 3, 32, 32) and batch.views.valid.all()
@@ -74,7 +49,7 @@ def test_classes_lie_under_their_pixels_through_flip_and_crop(folder: Path):
 
 
 def test_a_scaled_view_keeps_classes_whole_and_pads_with_ignore(folder: Path):
-    batch = unpack(packed(source_of(folder, **{"data.views.scale": "0.7,0.7"})))
+    batch = unpack(packed(tiny_source(folder, **{"data.views.scale": "0.7,0.7"})))
     assert batch.semantic is not None and batch.semantic.shape == (4, 64, 64)
     assert (batch.semantic[:, 34:] == IGNORE).all() and not batch.views.valid[:, 34:].any()
     inside = batch.semantic[:, :34, :45]
@@ -85,8 +60,8 @@ def test_a_scaled_view_keeps_classes_whole_and_pads_with_ignore(folder: Path):
 
 
 def test_words_and_what_an_unlabelled_photo_shows(folder: Path):
-    source = source_of(
-        folder, **{"data.train.labelled": "two.txt", "data.labelled_share": 0.25, "data.source_share": 0.5}, **SOURCE
+    source = tiny_source(
+        folder, **{"data.train.labelled": "two.txt", "data.labelled_share": 0.25, "data.source_share": 0.5}, **RENDERED
     )
     batch = unpack(packed(source))
     assert tuple(batch.supervision) == ("labels", "none", "source", "source") and batch.semantic is not None
@@ -97,14 +72,14 @@ def test_words_and_what_an_unlabelled_photo_shows(folder: Path):
 
 
 def test_a_rank_s_share_is_what_the_whole_batch_has(folder: Path):
-    source = source_of(folder, **{"data.views.crop": 32, "data.views.scale": "0.8,1.5", "data.views.jitter": 0.3})
+    source = tiny_source(folder, **{"data.views.crop": 32, "data.views.scale": "0.8,1.5", "data.views.jitter": 0.3})
     whole, part = packed(source, 3), packed(source, 3, (2, 3))
     for name in ("weak", "strong", "semantic"):
         assert np.array_equal(getattr(whole, name)[2:], getattr(part, name))
 
 
 def test_disparity_moves_with_the_photo(folder: Path):
-    source = source_of(folder, **{"data.views.crop": 32})
+    source = tiny_source(folder, **{"data.views.crop": 32})
     rows = source.decode([0] * 4, [0, 1, 2, 3])
     reds = np.empty(4, object)
     reds[:] = [(image[..., 0] / 255).astype(np.float16) for image in rows["image"]]
@@ -114,7 +89,7 @@ def test_disparity_moves_with_the_photo(folder: Path):
 
 
 def test_a_damaged_label_map_makes_another_photo_stand_in_and_is_named(folder: Path):
-    source = source_of(folder)
+    source = tiny_source(folder)
     bad = source.data.records[int(source.plan.indices(0)[1])]
     Path(bad.label_path).write_bytes(b"")
     pack = packed(source)
@@ -123,7 +98,7 @@ def test_a_damaged_label_map_makes_another_photo_stand_in_and_is_named(folder: P
 
 
 def test_an_id_of_no_table_is_said_where_the_first_look_missed_it(folder: Path):
-    source = source_of(folder)
+    source = tiny_source(folder)
     path = source.data.records[int(source.plan.indices(0)[0])].label_path
     Image.fromarray(np.full((48, 64), 99, np.uint8)).save(path)
     with pytest.raises(InputError, match="id 99 not in the table"):
@@ -132,18 +107,12 @@ def test_an_id_of_no_table_is_said_where_the_first_look_missed_it(folder: Path):
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Three sequences of the little video with classes by row: far above, near below."""
-    folder = write_tiny_video(tmp_path / "video", sequences=3, size_hw=(64, 96))
-    for frame in folder.glob("seq_*/frame_*.png"):
-        classes = np.repeat(np.array([1, 2], np.uint8), 32)[:, None].repeat(96, 1)
-        Image.fromarray(classes).save(frame.with_name(frame.name.replace("frame", "semantic")))
-    (folder / "table.json").write_text(json.dumps({"ids": {"1": "far", "2": "near"}}))
-    return folder
+    return write_labelled_video(tmp_path / "video")
 
 
 def video_source(video: Path, **settings: object) -> SemanticSource:
     named = {"data.train.images": "seq_[01]/frame_*.png", "data.train.labels": "seq_[01]/semantic_*.png", "data.gap": 1}
-    return replace(source_of(video, **named, **{"data.views.short_side": 64}, **settings), frames_hw=(64, 96))
+    return replace(tiny_source(video, **named, **{"data.views.short_side": 64}, **settings), frames_hw=(64, 96))
 
 
 def test_neighbours_show_the_same_crop_with_its_camera(video: Path):
@@ -189,7 +158,7 @@ def test_a_crop_moves_the_principal_point():
 )
 def test_settings_that_make_no_sense(folder: Path, settings: dict[str, object], match: str):
     with pytest.raises(UsageError, match=match):
-        source_of(folder, **settings)
+        tiny_source(folder, **settings)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +178,7 @@ def test_data_that_does_not_fit(folder: Path, settings: dict[str, object], match
     if "bare.txt" in settings.values():
         (folder / "labels" / "p_00.png").unlink()
     with pytest.raises(InputError, match=match):
-        source_of(folder, **settings)
+        tiny_source(folder, **settings)
 
 
 def test_digits_name_a_photo_before_they_are_its_place(tmp_path: Path):
@@ -217,7 +186,7 @@ def test_digits_name_a_photo_before_they_are_its_place(tmp_path: Path):
     for file in [*tmp_path.glob("*/p_*.png")]:
         file.rename(file.with_name(f"{int(file.stem[2:]) + 1:05d}.png"))
     (tmp_path / "one.txt").write_text("00003\n")
-    source = source_of(tmp_path, **{"data.train.labelled": "one.txt", "data.labelled_share": 0.5})
+    source = tiny_source(tmp_path, **{"data.train.labelled": "one.txt", "data.labelled_share": 0.5})
     (labelled,) = [r for r in source.data.records if r.supervision == "labels"]
     assert Path(labelled.path).name == "00003.png"
 
