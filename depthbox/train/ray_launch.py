@@ -17,7 +17,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from depthbox.core.errors import InputError
-from depthbox.data.shape import StreamShape
+from depthbox.data.shape import DepthSetup, StreamShape
 from depthbox.data.source import Packed, Source
 from depthbox.data.stream import build_stream, data_options
 from depthbox.train.checkpoint import latest_checkpoint
@@ -30,7 +30,7 @@ from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
 from depthbox.train.worker import run_worker
 
-__all__ = ["cluster_of", "launch_on_ray", "start_ray"]
+__all__ = ["cluster_of", "driver_packs", "launch_on_ray", "start_ray"]
 
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
@@ -100,7 +100,7 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
     check_nodes(job, plan)
     _failure_file(job).unlink(missing_ok=True)
     job.mirror.remove("failure.pickle", "stop", "progress.txt")
-    job = with_outlines(job, partial(_packs, job, plan.stream))
+    job = with_outlines(job, partial(driver_packs, job.depth, plan.stream))
     trainer = TorchTrainer(
         partial(_worker, job, plan.torch_threads),
         torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo", timeout_s=COLLECTIVE_LIMIT_S),
@@ -144,10 +144,10 @@ def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":
     return build_stream(job.source, job.depth, range(min(start, last - 1), last), shape)
 
 
-def _packs(job: Job, shape: StreamShape, source: Source, steps: range) -> Iterator[Packed]:
+def driver_packs(depth: DepthSetup | None, shape: StreamShape, source: Source, steps: range) -> Iterator[Packed]:
     """Read by the driver, before there are workers."""
     ray.data.DataContext.get_current().enable_progress_bars = False
-    stream = build_stream(source, job.depth, steps, replace(shape, world_size=1))
+    stream = build_stream(source, depth, steps, replace(shape, world_size=1))
     for batch in stream.iter_batches(batch_size=1, batch_format="numpy"):
         yield pickle.loads(batch["pack"][0])
 

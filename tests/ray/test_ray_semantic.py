@@ -44,11 +44,11 @@ def a_job(data: Path, out: Path, *, workers: int) -> Job:
 def test_the_shards_are_the_packs_of_the_local_launcher(data: Path, tmp_path: Path, world_size: int) -> None:
     from depthbox.data.stream import build_stream
     from depthbox.train.pairing import with_outlines
-    from depthbox.train.ray_launch import _packs
+    from depthbox.train.ray_launch import driver_packs
 
     shape = StreamShape(world_size=world_size, task_cpus=0.25, depth_actors=1, depth_actor_cpus=0.25)
     bare = a_job(data, tmp_path, workers=world_size)
-    job = with_outlines(bare, lambda source, steps: _packs(bare, shape, source, steps))
+    job = with_outlines(bare, lambda source, steps: driver_packs(bare.depth, shape, source, steps))
     (tmp_path / "outlines.npz").unlink()
     again = with_outlines(bare, lambda source, steps: local_batches(source, bare.depth, steps, processes=0))
     assert np.array_equal(job.source.plan.outlines, again.source.plan.outlines, equal_nan=True)  # type: ignore[union-attr]
