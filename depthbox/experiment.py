@@ -6,8 +6,8 @@ from typing import Literal
 from depthbox.core.config import added, digest
 from depthbox.data.config import SemanticViewsConfig, VideoViewsConfig, ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
-from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig, SdeConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, DepthSsdaConfig, FullConfig, PlDcConfig, SdeConfig
 
 __all__ = [
     "PLACES",
@@ -238,10 +238,10 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
+    method: BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig | DepthSsdaConfig
     data: DataConfig | VideoDataConfig | SemanticDataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
-    model: ModelConfig | SdeModelConfig = ModelConfig()
+    model: ModelConfig | SdeModelConfig | DenseModelConfig = ModelConfig()
     inference: InferenceConfig = InferenceConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     seed: int = 0

@@ -74,6 +74,8 @@ class Batch:
     """Of a video; `views` then show the target."""
     semantic: Tensor | None = None
     """Int64 "B H W", 0..K-1, IGNORE where unlabelled or padded: all of an image whose word is "none"."""
+    semantic_truth: Tensor | None = None
+    """The same of images without labels too, where it is known: for figures alone, never for a loss."""
 
     def to(self, device: torch.device) -> "Batch":
         return _moved(self, device)

@@ -12,8 +12,8 @@ from torch import Tensor
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.config import ViewsConfig
-from depthbox.experiment import PLACES, VideoDataConfig
-from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.experiment import PLACES, SemanticDataConfig, VideoDataConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig, SdeModelConfig
 from depthbox.tracking.models import fetched_model, is_stored
 from depthbox.train.checkpoint import load_model
 from depthbox.train.saved import open_run_folder
@@ -62,6 +62,9 @@ def _from_run(folder: Path, *, name: str) -> TrainedModel:
     """What an older version did not write into the weights stands beside them."""
     run = open_run_folder(folder)
     experiment, result = run.experiment, folder / "result.json"
+    if isinstance(experiment.model, DenseModelConfig) or isinstance(experiment.data, SemanticDataConfig):
+        cause = "gives every pixel a class, and finds no objects"
+        raise InputError(name, "", cause, f"score it with `depthbox evaluate run={folder}`")
     if isinstance(experiment.data, VideoDataConfig) or isinstance(experiment.model, SdeModelConfig):
         raise InputError(name, "", "is a depth network, which finds no objects", f"use it as depth.source=run:{folder}")
     beside: dict[str, object] = {

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from depthbox.core.config import vary
@@ -43,8 +44,7 @@ class Ablation:
         for seed in self.seeds:
             for row, changes in self.rows.items():
                 experiment = replace(vary(self.base, changes), seed=seed)
-                own = {"seed": str(seed)}
-                numbered = filled(experiment, lambda name, own=own: own.get(name, f"{{{name}}}"))
+                numbered = filled(experiment, partial(_seed_of, seed))
                 yield Cell(row=row, seed=seed, experiment=numbered, runs=self.runs)
 
     def placed(self, words: Mapping[str, object]) -> "Ablation":
@@ -94,6 +94,11 @@ class Finished:
     machine: str
     commit: str
     run_id: str = ""
+
+
+def _seed_of(seed: int, name: str) -> str:
+    """The seed; other names stay."""
+    return str(seed) if name == "seed" else f"{{{name}}}"
 
 
 def _model_of(name: str, runs: Mapping[str, str]) -> Path:

@@ -11,13 +11,13 @@ from depthbox.core.dist import global_mean
 from depthbox.core.schedule import Schedule, constant
 from depthbox.ops.masks import dice_loss
 from depthbox.supervision.config import FullConfig
-from depthbox.supervision.method import Losses
+from depthbox.supervision.method import Losses, Teacherless
 from depthbox.supervision.parts.instance_step import instance_step, truth_masks
 
 __all__ = ["Full", "mask_terms"]
 
 
-class Full:
+class Full(Teacherless):
     """`Method` with masks."""
 
     def __init__(self, config: FullConfig) -> None:
@@ -33,15 +33,6 @@ class Full:
         targets = truth_masks(found.positives, batch.instances).to(found.masks.logits.dtype)
         terms = found.terms | mask_terms(found.masks.logits, targets, found.boxes)
         return Losses(terms=terms, figures={})
-
-    def after_step(self, student: nn.Module, step: int) -> None:
-        """Nothing to do."""
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {}
-
-    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
-        return student
 
 
 def mask_terms(logits: Tensor, targets: Tensor, boxes: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from depthbox.core.dist import agreed, rank
 from depthbox.tracking import Tracker
 from depthbox.train.job import ENOUGH, Job
 from depthbox.train.progress import Progress
-from depthbox.train.scoring import scored
+from depthbox.train.scoring import scored, with_best
 from depthbox.train.state import TrainState
 from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
 
@@ -44,7 +44,8 @@ class RunContext:
         if self.job.val is None:
             return
         scores, _ = scored(self.job_model(state), self.job)
-        self.log({f"val/{name}": value for name, value in scores.values.items()}, step=state.step)
+        state.best = with_best(scores.values, state.best, step=state.step)
+        self.log({f"val/{name}": value for name, value in {**scores.values, **state.best}.items()}, step=state.step)
         self.tell(scores.values, step=state.step)
 
     def tell(self, scores: Mapping[str, float], *, step: int) -> None:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
-from depthbox.models import backbone as backbones
+from depthbox.models.backbone import bare_backbone
 from depthbox.models.config import ModelConfig
 from depthbox.models.segmenter import Model, build, compose
 from depthbox.recipes import box_depth
@@ -85,5 +85,4 @@ def untrained(config: ModelConfig, *, classes: int) -> Model:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
     if config.weights == "none":
         return build(config, classes=classes)
-    network = backbones._create(config.backbone, "none")
-    return compose(config, backbones.Backbone(network), classes=classes)
+    return compose(config, bare_backbone(config.backbone, weights=config.weights), classes=classes)

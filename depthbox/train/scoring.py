@@ -1,31 +1,63 @@
 """What a run's model is worth on its validation set, by the kind of the set."""
 
+import math
+from collections.abc import Mapping
 from typing import cast
 
 from torch import nn
 
 from depthbox.data.schema import Detections
+from depthbox.data.semantic import SemanticData
 from depthbox.data.video import VideoData
 from depthbox.evaluate.instance import Scores
-from depthbox.experiment import DataConfig, VideoDataConfig
+from depthbox.experiment import DataConfig, SemanticDataConfig, VideoDataConfig
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.sde_net import SdeNetwork
 from depthbox.models.segmenter import Segmenter
 from depthbox.supervision.config import SdeConfig
 from depthbox.train.job import Job
 
-__all__ = ["scored"]
+__all__ = ["scored", "with_best"]
+
+SEMANTIC = "miou"
+"""Where this is scored, the best evaluation of a run is told beside the last."""
 
 
 def scored(model: nn.Module, job: Job) -> tuple[Scores, list[Detections]]:
-    """Every rank calls it. The detections behind the scores are those of instances; depth has none."""
+    """Every rank calls it. The detections behind the scores are those of instances; depth and classes of pixels have none."""
     if job.val is None:
         return Scores(values={}, note="no validation set was given"), []
     if isinstance(job.val, VideoData):
         return _depth(cast(SdeNetwork, model), job, job.val), []
+    if isinstance(job.val, SemanticData):
+        return _classes(cast(DenseNetwork, model), job, job.val), []
     from depthbox.evaluate.runner import evaluate
 
     views = cast(DataConfig, job.experiment.data).views
     return evaluate(cast(Segmenter, model), job.val, views=views, inference=job.experiment.inference)
+
+
+def with_best(scores: Mapping[str, float], best: Mapping[str, float], *, step: int) -> dict[str, float]:
+    """`best_miou` and `best_step` after an evaluation; the earlier one of equals. Empty where no mIoU is scored.
+
+    >>> with_best({"miou": 0.4}, {"best_miou": 0.5, "best_step": 10.0}, step=20), with_best({"miou": 0.4}, {}, step=20)
+    ({'best_miou': 0.5, 'best_step': 10.0}, {'best_miou': 0.4, 'best_step': 20.0})
+    """
+    score = scores.get(SEMANTIC, math.nan)
+    if math.isnan(score) or best.get(f"best_{SEMANTIC}", -1.0) >= score:
+        return dict(best)
+    return {f"best_{SEMANTIC}": score, "best_step": float(step)}
+
+
+def _classes(model: DenseNetwork, job: Job, val: SemanticData) -> Scores:
+    from depthbox.evaluate.semantic import evaluate_semantic
+
+    views = cast(SemanticDataConfig, job.experiment.data).views
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    found = evaluate_semantic(model.class_logits, val, short_side=views.short_side, device=device)
+    model.train(was_training)
+    return found
 
 
 def _depth(model: SdeNetwork, job: Job, val: VideoData) -> Scores:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -26,7 +27,7 @@ from depthbox.train.job import Job
 from depthbox.train.loop import train
 from depthbox.train.mirror import RESULTS
 from depthbox.train.progress import Progress, Relay, say
-from depthbox.train.scoring import scored
+from depthbox.train.scoring import scored, with_best
 from depthbox.train.state import TrainState, make_state
 
 __all__ = ["run_worker"]
@@ -64,6 +65,8 @@ def run_worker(
 def _finish(state: TrainState, job: Job, context: RunContext) -> None:
     model = context.job_model(state)
     scores, detections = scored(model, job)
+    state.best = with_best(scores.values, state.best, step=job.experiment.schedule.steps)
+    scores = replace(scores, values={**scores.values, **state.best})
     context.tell(scores.values, step=job.experiment.schedule.steps)
     counters = state.counters.gathered()
     if rank() != 0:
@@ -105,7 +108,7 @@ def _metadata(job: Job, scores: Scores) -> dict[str, str]:
     method, views = experiment.method, experiment.data.views
     if isinstance(method, SdeConfig):
         said[SDE_NOTE] = {"short_side": views.short_side, "nearest": method.nearest, "farthest": method.farthest}
-    else:
+    elif isinstance(job.source.data, CocoData):
         said |= {"category_ids": job.source.data.category_ids, "inference": flatten(experiment.inference)}
     return {name: json.dumps(value) for name, value in said.items()}
 
