@@ -74,6 +74,14 @@ the same command goes on where a sweep was stopped; a trial that has ended never
   launcher={local|ray}: a trial is a loop in its own process, or a Ray Train run""",
         plans=True,
     ),
+    "stages": Command(
+        says="stages that build on one another: video -> depth network -> cache -> selection -> segmentation",
+        usage="""  depthbox stages experiments/stages_NAME.py [data.root=DIR] [STAGE.]path=value ... [out=DIR] [tracking.uri=URI]
+
+STAGE.path=value changes one stage, path=value every stage that has it; a stage whose settings have not changed, nor those of the stages it
+builds on, never runs again; the same command goes on where it was stopped; in MLflow the stages are children of one run""",
+        plans=True,
+    ),
     "evaluate": Command(
         says="score a trained run on a validation set, beside the floor that any mask must beat",
         usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]

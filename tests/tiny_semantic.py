@@ -1,15 +1,34 @@
-"""Photos whose colours are their classes: red, green or blue shapes with noise, label ids 10, 20, 30 and a void corner of 0."""
+"""Data with a class for every pixel, small enough for every test.
+
+Photos whose colours are their classes: red, green or blue shapes with noise, label ids 10, 20, 30 and a void corner of 0; or the little video with a class above and one below.
+"""
 
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tiny_video import write_tiny_video
 
-__all__ = ["CLASSES", "IDS", "write_tiny_semantic"]
+from depthbox.core.config import vary
+from depthbox.data.semantic_source import SemanticSource
+from depthbox.experiment import Experiment, SemanticDataConfig
+from depthbox.supervision.config import FullConfig
+from depthbox.train.semantic_data import semantic_sets
+
+__all__ = ["CLASSES", "IDS", "RENDERED", "tiny_source", "write_labelled_video", "write_tiny_semantic"]
 
 CLASSES = ("red", "green", "blue")
 IDS = (10, 20, 30)
+RENDERED = {"data.source.images": "rendered", "data.source.labels": "rendered_labels"}
+"""A source domain, where it was written."""
+
+_PLAIN: dict[str, object] = {
+    "data.views.jitter": 0.0,
+    "data.views.blur": 0.0,
+    "data.views.short_side": 48,
+    "batch_size": 4,
+}
 
 
 def write_tiny_semantic(
@@ -48,3 +67,25 @@ def _scene(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
         top, left = rng.integers(height - 12), rng.integers(width - 16)
         classes[top : top + rng.integers(6, 12), left : left + rng.integers(8, 16)] = 2
     return classes
+
+
+def write_labelled_video(folder: Path) -> Path:
+    """`folder/seq_N/{frame,depth,semantic}_NNN.png`: three sequences of the little video, 96 x 64, class far above, near below."""
+    write_tiny_video(folder, sequences=3, size_hw=(64, 96))
+    classes = np.repeat(np.array([1, 2], np.uint8), 32)[:, None].repeat(96, 1)
+    for frame in folder.glob("seq_*/frame_*.png"):
+        Image.fromarray(classes).save(frame.with_name(frame.name.replace("frame", "semantic")))
+    (folder / "table.json").write_text(json.dumps({"ids": {"1": "far", "2": "near"}}))
+    return folder
+
+
+def tiny_source(folder: Path, **settings: object) -> SemanticSource:
+    """The training stages of `folder`, every photo labelled unless `settings` say otherwise."""
+    base = Experiment(method=FullConfig(), data=SemanticDataConfig(table="table.json"))
+    named = {"data.train.images": "photos", "data.train.labels": "labels", "data.labelled_share": 1.0}
+    experiment = vary(base, named | _PLAIN | settings)
+    sets = semantic_sets(experiment, folder)
+    assert isinstance(experiment.data, SemanticDataConfig)
+    return SemanticSource(
+        data=sets.train, plan=sets.plan, views=experiment.data.views, masks=False, guard_folder=str(folder / "guard")
+    )

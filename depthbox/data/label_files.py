@@ -1,6 +1,7 @@
 """Which label map belongs to which photo: by what the wildcards of two patterns stand for, or by place and name in two folders."""
 
 import glob
+import itertools
 import os
 import re
 from pathlib import Path
@@ -82,17 +83,25 @@ def _by_pattern(root: Path, pattern: str) -> list[tuple[str, str]]:
 
 
 def _expression(pattern: str) -> str:
-    """The regular expression of a glob pattern, with a group for every wildcard."""
-    texts = {"deep": "((?:[^/]+/)*)", "star": "([^/]*)", "one": "([^/])"}
+    """The regular expression of a glob pattern, with a group for every run of wildcards; the ending stands for no part of a name.
+
+    >>> _expression("seq_[01]/f_??.*")
+    'seq_([01])/f_([^/][^/])\\\\.[^./]*'
+    """
+    texts = {"deep": "(?:[^/]+/)*", "star": "[^/]*", "one": "[^/]"}
+    stem, ending = (pattern[:-2], r"\.[^./]*") if pattern.endswith(".*") else (pattern, "")
     out = []
-    for match in _WILDCARDS.finditer(pattern):
-        kind, text = str(match.lastgroup), match[0]
-        if kind == "set":
-            inner = text[1:-1].replace("\\", "\\\\")
-            out.append("([" + ("^" + inner[1:] if inner.startswith("!") else inner) + "])")
+    for wild, run in itertools.groupby(_WILDCARDS.finditer(stem), key=lambda match: match.lastgroup != "plain"):
+        if wild:
+            out.append("(" + "".join(texts.get(str(one.lastgroup)) or _set(one[0]) for one in run) + ")")
         else:
-            out.append(texts.get(kind) or re.escape(text))
-    return "".join(out)
+            out.append(re.escape("".join(one[0] for one in run)))
+    return "".join(out) + ending
+
+
+def _set(text: str) -> str:
+    inner = text[1:-1].replace("\\", "\\\\")
+    return "[" + ("^" + inner[1:] if inner.startswith("!") else inner) + "]"
 
 
 def _natural(key: str) -> list[tuple[int, str]]:

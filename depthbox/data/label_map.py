@@ -73,11 +73,15 @@ def _has_wide_channels(data: bytes) -> bool:
 
 
 def _first_channel(data: bytes) -> np.ndarray:
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+    """Pillow unpacks the first byte of a big-endian channel (16B), or the second (16L): both make the number."""
+    high, low = (_unpacked(data, order)[..., 0].astype(np.int64) for order in ("16B", "16L"))
+    return high << 8 | low
 
-    pixels = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
-    return pixels[0].numpy().astype(np.int64)
+
+def _unpacked(data: bytes, order: str) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as file:
+        file.tile = [tile._replace(args=f"{file.mode};{order}") for tile in file.tile]
+        return np.array(file)
 
 
 def _classes(codes: np.ndarray, palette: np.ndarray | None, table: LabelTable) -> tuple[np.ndarray, bool]:

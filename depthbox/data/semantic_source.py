@@ -42,17 +42,19 @@ class SemanticSource(Source):
 
     def _read(self, record: SemanticRecord) -> Decoded:  # type: ignore[override]
         photo = self._photo(record.path, record)
-        labels = np.zeros((0, 0), np.uint8)
-        if record.supervision != "none":
-            labels = _at_most(
-                read_labels(record.label_path, record.table, expect_hw=photo.size_hw), photo.image.shape[:2]
-            )
+        labels = self._labels(record, photo.size_hw, photo.image.shape[:2])
         neighbours = np.zeros((0, 0, 0, 3), np.uint8)
         if self.frames_hw is not None and record.intrinsics is not None:
             neighbours = np.stack([self._photo(path, record).image for path in (record.before, record.after)])
         return _Scene(
             image=photo.image, digest=photo.digest, size_hw=photo.size_hw, labels=labels, neighbours=neighbours
         )
+
+    def _labels(self, record: SemanticRecord, size_hw: tuple[int, int], shown_hw: tuple[int, ...]) -> np.ndarray:
+        """The classes of a photo of `size_hw` that was decoded at `shown_hw`; 0 x 0 where the run may not see any."""
+        if record.supervision == "none":
+            return np.zeros((0, 0), np.uint8)
+        return _at_most(read_labels(record.label_path, record.table, expect_hw=size_hw), shown_hw)
 
     def _photo(self, path: str, record: SemanticRecord) -> Decoded:
         """At the largest size a view can ask for."""

@@ -18,7 +18,7 @@ __all__ = ["drawn_images", "named_images", "write_split"]
 FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
 
 
-def drawn_images(data: CocoData, *, percent: float, seed: int) -> tuple[int, ...]:
+def drawn_images(data: CocoData | SemanticData, *, percent: float, seed: int) -> tuple[int, ...]:
     """The image ids of `percent` % of a data set, at least one, ascending. More percent of one seed hold fewer percent of it."""
     if not 0 < percent <= 100:
         raise UsageError(f"percent={percent:g}: allowed is above 0, up to 100")
@@ -27,12 +27,17 @@ def drawn_images(data: CocoData, *, percent: float, seed: int) -> tuple[int, ...
     return tuple(sorted(ids[place] for place in generator("split", seed).permutation(len(ids))[:count]))
 
 
-def write_split(file: Path, data: CocoData, ids: Sequence[int]) -> None:
-    """One image a line: its id; the stem of its photo where the ids are only places in a folder. Raises `InputError` where another split is there."""
+def write_split(file: Path, data: CocoData | SemanticData, ids: Sequence[int]) -> None:
+    """One image a line: its id; the stem of its photo where the ids are only places in a folder, behind its folder's name where another has that stem.
+
+    Raises `InputError` where another split is there.
+    """
     lines = list(map(str, ids))
-    if os.path.isdir(data.source):
-        stems = {record.image_id: Path(record.path).stem for record in data.records}
-        lines = [stems[number] for number in ids]
+    if isinstance(data, SemanticData) or os.path.isdir(data.source):
+        photos = {record.image_id: Path(record.path) for record in data.records}
+        often = Counter(photo.stem for photo in photos.values())
+        chosen = [photos[number] for number in ids]
+        lines = [one.stem if often[one.stem] == 1 else f"{one.parent.name}/{one.stem}" for one in chosen]
     text = "\n".join(lines) + "\n"
     try:
         if file.exists() and file.read_text() != text:

@@ -16,13 +16,14 @@ from depthbox.core.dist import rank
 from depthbox.core.errors import InputError
 from depthbox.data.local import local_batches
 from depthbox.data.semantic import SemanticData
-from depthbox.data.source import Packed
+from depthbox.data.source import Packed, Source
 from depthbox.data.video import VideoData
 from depthbox.experiment import Experiment, name_of
 from depthbox.supervision.config import DepthSsdaConfig, SdeConfig
 from depthbox.tracking import Status, Tracker, open_tracker
 from depthbox.train.job import Job
 from depthbox.train.loop import Enough, Interrupted
+from depthbox.train.pairing import with_outlines
 from depthbox.train.pictures import picture_of_run
 from depthbox.train.prepare import claim_folder, prepare
 from depthbox.train.worker import run_worker
@@ -117,6 +118,7 @@ def _end(job: Job, tracker: Tracker, status: Status) -> None:
 
 def _launched(job: Job, tracker: Tracker, watch: Watch | None) -> tuple[RunResult, Tracker]:
     if job.experiment.launcher == "local":
+        job = with_outlines(job, partial(_local_packs, job))
         run_worker(job, partial(_local, job), report=watch.report if watch else _nothing, tracker=tracker)
     else:
         from depthbox.train.ray_launch import launch_on_ray
@@ -128,8 +130,11 @@ def _launched(job: Job, tracker: Tracker, watch: Watch | None) -> tuple[RunResul
 
 
 def _local(job: Job, step: int) -> Iterator[Packed]:
-    steps = range(step, job.experiment.schedule.steps)
-    return local_batches(job.source, job.depth, steps, processes=job.experiment.data.processes)
+    return _local_packs(job, job.source, range(step, job.experiment.schedule.steps))
+
+
+def _local_packs(job: Job, source: Source, steps: range) -> Iterator[Packed]:
+    return local_batches(source, job.depth, steps, processes=job.experiment.data.processes)
 
 
 def _result(job: Job, tracker: Tracker) -> RunResult:

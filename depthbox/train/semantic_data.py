@@ -10,6 +10,7 @@ import numpy as np
 from depthbox.core.errors import InputError, UsageError, few
 from depthbox.data.label_table import LabelTable, read_table, source_table
 from depthbox.data.mixture import WORDS, MixedPlan, Part, counts_a_step
+from depthbox.data.pairing import GeometryPlan
 from depthbox.data.plan import Plan
 from depthbox.data.semantic import SemanticData, check_labels, digest_of, read_semantic, with_source
 from depthbox.data.semantic_video import with_neighbours
@@ -49,7 +50,7 @@ def semantic_sets(experiment: Experiment, root: Path) -> SemanticSets:
         _refuse_leak(train, val)
     for finding in [*train.findings, *(val.findings if val else ())]:
         log.warning("%s", finding)
-    plan = _plan(train, counts, experiment.seed)
+    plan = _plan(train, counts, seed=experiment.seed, pairing=data.pairing)
     plan.share(0, experiment.workers)
     said = (
         f"{part.plan.images} images {WORDS[part.word]}, {part.plan.batch_size} of them a step" for part in plan.parts
@@ -160,7 +161,7 @@ def _without_undrawn(data: SemanticData, counts: dict[str, int]) -> SemanticData
     return replace(data, records=records, digest=digest.hexdigest())
 
 
-def _plan(data: SemanticData, counts: dict[str, int], seed: int) -> MixedPlan:
+def _plan(data: SemanticData, counts: dict[str, int], *, seed: int, pairing: str) -> MixedPlan:
     parts = []
     for word, count in counts.items():
         members = np.array([place for place, record in enumerate(data.records) if record.supervision == word], np.int64)
@@ -170,4 +171,4 @@ def _plan(data: SemanticData, counts: dict[str, int], seed: int) -> MixedPlan:
         aspects = tuple(data.records[place].size_hw[0] / data.records[place].size_hw[1] for place in members)
         plan = Plan(images=len(members), batch_size=count, seed=seed, aspects=aspects, part=f" {word}")
         parts.append(Part(word=word, members=members, plan=plan))
-    return MixedPlan(parts=tuple(parts), seed=seed)
+    return (GeometryPlan if pairing == "geometry" else MixedPlan)(parts=tuple(parts), seed=seed)
