@@ -156,6 +156,7 @@ def unpack(packed: Packed) -> Batch:
         supervision=packed.supervision,
         frames=_frames(packed),
         semantic=None if packed.semantic is None else torch.from_numpy(packed.semantic).long(),
+        semantic_truth=None if packed.semantic_truth is None else torch.from_numpy(packed.semantic_truth).long(),
         truth=[None if known is None else _instances(packed, i, known) for i, known in enumerate(packed.truth)],
     )
 

@@ -34,7 +34,11 @@ def pack_semantic(source: SemanticSource, rows: Rows) -> Packed:
         else []
     )
     disparity = _disparities(source, rows, records, crops)
-    classes = [_classes(labels, crop) for labels, crop in zip(rows["labels"], crops, strict=True)]
+    truth = padded(
+        [_classes(labels, crop) for labels, crop in zip(rows["labels"], crops, strict=True)], canvas, IGNORE
+    )[:, 0]
+    unlabelled = np.array([record.supervision == "none" for record in records])
+    shown_classes = np.where(unlabelled[:, None, None], np.uint8(IGNORE), truth)
     return Packed(
         step=step,
         weak=padded(weak, canvas, 0),
@@ -50,7 +54,8 @@ def pack_semantic(source: SemanticSource, rows: Rows) -> Packed:
         outcome=outcome_of(rows),
         supervision=tuple(record.supervision for record in records),
         frames=None if source.frames_hw is None else _frames(source, rows, records, crops, weak),
-        semantic=padded(classes, canvas, IGNORE)[:, 0],
+        semantic=shown_classes,
+        semantic_truth=truth if unlabelled.any() else None,
     )
 
 

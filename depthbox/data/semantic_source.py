@@ -16,7 +16,7 @@ __all__ = ["SemanticSource"]
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Scene(Decoded):
     labels: np.ndarray
-    """Uint8 "h w", no larger than the photo as decoded; 0 x 0 where a run may not see any."""
+    """Uint8 "h w", no larger than the photo as decoded; 0 x 0 where nobody knows any."""
     neighbours: np.ndarray
     """Uint8 "2 H W 3": before, after; 0 x 0 x 0 x 3 where there are none."""
 
@@ -51,10 +51,19 @@ class SemanticSource(Source):
         )
 
     def _labels(self, record: SemanticRecord, size_hw: tuple[int, int], shown_hw: tuple[int, ...]) -> np.ndarray:
-        """The classes of a photo of `size_hw` that was decoded at `shown_hw`; 0 x 0 where the run may not see any."""
-        if record.supervision == "none":
-            return np.zeros((0, 0), np.uint8)
-        return _at_most(read_labels(record.label_path, record.table, expect_hw=size_hw), shown_hw)
+        """The classes of a photo of `size_hw` that was decoded at `shown_hw`; 0 x 0 where nobody knows any.
+
+        Those of a photo without labels are for figures alone, so that a fault in them is no fault of the photo.
+        """
+        nobody_knows = np.zeros((0, 0), np.uint8)
+        if not record.label_path:
+            return nobody_knows
+        try:
+            return _at_most(read_labels(record.label_path, record.table, expect_hw=size_hw), shown_hw)
+        except BadImage:
+            if record.supervision != "none":
+                raise
+            return nobody_knows
 
     def _photo(self, path: str, record: SemanticRecord) -> Decoded:
         """At the largest size a view can ask for."""

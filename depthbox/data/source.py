@@ -78,6 +78,8 @@ class Packed:
     frames: "PackedFrames | None" = None
     semantic: np.ndarray | None = None
     """Uint8 "B H W" class of every pixel, IGNORE on padding."""
+    semantic_truth: np.ndarray | None = None
+    """The same of images without labels too, where it is known: for figures alone. None where all have labels."""
 
 
 Rows = dict[str, np.ndarray]

@@ -11,9 +11,10 @@ from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
 from depthbox.models.backbone import bare_backbone
-from depthbox.models.config import ModelConfig
+from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
+from depthbox.models.dense_head import DenseNetwork, untrained_dense
 from depthbox.models.segmenter import Model, build, compose
-from depthbox.recipes import box_depth
+from depthbox.recipes import box_depth, depth_ssda
 from depthbox.train.checkpoint import latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
 
@@ -32,10 +33,10 @@ class SavedRun:
     classes: tuple[str, ...]
     """Empty where only a checkpoint is there."""
 
-    def model(self, *, classes: int, experiment: Experiment) -> Model:
+    def model(self, *, classes: int, experiment: Experiment) -> Model | DenseNetwork:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
         device = choose_device(experiment.device)
-        assert isinstance(experiment.model, ModelConfig)
+        assert not isinstance(experiment.model, SdeModelConfig)
         model = untrained(experiment.model, classes=classes)
         try:
             model.load_state_dict(load_model(self.weights))
@@ -67,7 +68,11 @@ def open_run_folder(folder: Path) -> SavedRun:
 def _experiment(record: Path) -> Experiment:
     try:
         settings = json.loads(record.read_text())["settings"]
-        return vary(box_depth(), {name: value for name, value in settings.items() if not name.startswith("method.")})
+        semantic = "data.train.labels" in settings
+        return vary(
+            depth_ssda() if semantic else box_depth(),
+            {name: value for name, value in settings.items() if not name.startswith("method.")},
+        )
     except (OSError, ValueError, KeyError, AttributeError) as error:  # UsageError is a ValueError
         words = str(error) if isinstance(error, UsageError) else f"not the record of a run ({error})"
         raise InputError(record, "", words, "it was written by another version, or edited; train anew") from None
@@ -81,8 +86,10 @@ def _classes(weights: Path) -> tuple[str, ...]:
         raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
-def untrained(config: ModelConfig, *, classes: int) -> Model:
+def untrained(config: ModelConfig | DenseModelConfig, *, classes: int) -> Model | DenseNetwork:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
+    if isinstance(config, DenseModelConfig):
+        return untrained_dense(config, classes=classes)
     if config.weights == "none":
         return build(config, classes=classes)
     return compose(config, bare_backbone(config.backbone, weights=config.weights), classes=classes)

@@ -17,7 +17,7 @@ from depthbox.data.semantic_video import with_neighbours
 from depthbox.data.splits import named_images
 from depthbox.experiment import Experiment, SemanticDataConfig
 
-__all__ = ["SemanticSets", "semantic_sets"]
+__all__ = ["SemanticSets", "semantic_sets", "validation_set"]
 
 log = logging.getLogger("depthbox")
 
@@ -57,6 +57,14 @@ def semantic_sets(experiment: Experiment, root: Path) -> SemanticSets:
     )
     log.info("%s", "; ".join(said))
     return SemanticSets(train=train, plan=plan, val=val)
+
+
+def validation_set(data: SemanticDataConfig, root: Path) -> SemanticData:
+    """The photos of `data.val` with the classes of a run. Raises `InputError` or `UsageError` in words."""
+    val = _validation(data, root, _tables(data, root)[0])
+    if val is None:
+        raise UsageError("data.val.images= and data.val.labels= are needed: photos and their label maps")
+    return val
 
 
 def _counts(data: SemanticDataConfig, batch_size: int) -> dict[str, int]:

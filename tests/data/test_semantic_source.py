@@ -71,6 +71,25 @@ def test_words_and_what_an_unlabelled_photo_shows(folder: Path):
     assert batch.image_ids[2] >= 6, "images of the source are counted on behind the target's"
 
 
+def test_what_an_unlabelled_photo_is_known_to_hold_is_kept_apart(folder: Path):
+    source = tiny_source(folder, **{"data.train.labelled": "two.txt", "data.labelled_share": 0.5})
+    batch = unpack(packed(source))
+    truth, semantic = batch.semantic_truth, batch.semantic
+    assert truth is not None and semantic is not None
+    known = truth != IGNORE
+    assert torch.equal(by_colour(batch.views.weak)[known], truth[known]) and known.float().mean() > 0.7
+    seen = semantic != IGNORE
+    assert (
+        torch.equal(truth[seen], semantic[seen])
+        and not seen[[i for i, w in enumerate(batch.supervision) if w == "none"]].any()
+    )
+    for file in (folder / "labels").glob("p_0[0235].png"):  # the unlabelled ones
+        file.write_bytes(b"damaged")
+    damaged = unpack(packed(source))
+    assert damaged.semantic_truth is not None and torch.equal(damaged.semantic_truth, damaged.semantic)
+    assert torch.equal(damaged.views.weak, batch.views.weak), "the photo is whole"
+
+
 def test_a_rank_s_share_is_what_the_whole_batch_has(folder: Path):
     source = tiny_source(folder, **{"data.views.crop": 32, "data.views.scale": "0.8,1.5", "data.views.jitter": 0.3})
     whole, part = packed(source, 3), packed(source, 3, (2, 3))
