@@ -8,7 +8,7 @@ from typing import Literal
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import DepthConfig
 
-__all__ = ["Root", "Selected", "Selection", "select_photos"]
+__all__ = ["Root", "Selected", "Selection", "names_below", "select_photos"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def select_photos(asked: Selection, *, say: Callable[[str], None]) -> Selected:
     if estimator is None:
         raise UsageError("depth.source=none: selection looks into a depth network; name builtin or run:FOLDER")
     pool = read_pool(paths, estimator, progress=say)
-    names = _names(pool.paths)
+    names = names_below(pool.paths)
     labelled = _labelled(root / asked.labelled, names) if asked.labelled else []
     picks = choose(pool, asked.count, by=asked.by, labelled=labelled, steps=asked.steps, seed=asked.seed)
     out = Path(asked.out)
@@ -82,7 +82,7 @@ def select_photos(asked: Selection, *, say: Callable[[str], None]) -> Selected:
     )
 
 
-def _names(paths: Sequence[str]) -> list[str]:
+def names_below(paths: Sequence[str]) -> list[str]:
     """Below the folder that all share."""
     shared = Path(paths[0]).parent
     while not all(Path(path).is_relative_to(shared) for path in paths):

@@ -86,9 +86,11 @@ def test_a_file_without_a_table_is_named(tmp_path):
     assert load_table(Path(__file__).parents[1] / "finished_table.py").about.startswith("Does colour matter?")
 
 
-def test_every_table_of_the_repository_builds_every_row():
+def test_every_table_of_the_repository_builds_every_row(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(b"of a run that a table builds on")
     for file in sorted((Path(__file__).parents[2] / "experiments").glob("table_*.py")):
         table = load_table(file)
+        table = table.placed(dict.fromkeys(table.runs, str(tmp_path)))
         digests = [c.digest for c in table.cells()]
         assert len(set(digests)) == len(digests) == len(table.rows) * len(table.seeds)
 
