@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, Command] = {
         plans=True,
     ),
     "train": Command(
-        says="train METHOD: box_depth | full | pl_dc | guided_distillation | sde",
+        says="train METHOD: box_depth | full | pl_dc | guided_distillation | depth_ssda | sde",
         usage=f"""  depthbox train {{box_depth|full|pl_dc|guided_distillation|depth_ssda|sde}} path=value ...
 
 settings (all of them with --dry-run; data paths are relative to data.root or $DEPTHBOX_DATA)
@@ -48,6 +48,10 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   {DEPTH}
   data.train.labelled=FILE[:KEY] data.train.boxed=FILE[:KEY] data.unlabelled.images=DIR
   data.labelled_share=0.5 data.boxed_share=0.25 (of a step; the rest of it has no labels)
+  depth_ssda (a class for every pixel): data.table={{cityscapes|gta5|synthia|camvid|FILE.json}} data.train.images=DIR data.train.labels=DIR
+      data.train.labelled=FILE (which may be learnt from) data.val.images=DIR data.val.labels=DIR; DIR may be 'seq_*/frame_*.jpg'
+      method.mixing={{depth|class|none}} model.init=RUN_OF_SDE model.multi_task=yes data.gap=1 (neighbours in a video, for the depth task)
+      data.source.images=DIR data.source.labels=DIR data.source_share=0.5 method.cross_domain=yes data.pairing={{random|geometry}}
   sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=N
   model.head={{dynamic|query}} model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
@@ -71,11 +75,20 @@ the same command goes on where a sweep was stopped; a trial that has ended never
   launcher={local|ray}: a trial is a loop in its own process, or a Ray Train run""",
         plans=True,
     ),
+    "stages": Command(
+        says="stages that build on one another: video -> depth network -> cache -> selection -> segmentation",
+        usage="""  depthbox stages experiments/stages_NAME.py [data.root=DIR] [STAGE.]path=value ... [out=DIR] [tracking.uri=URI]
+
+STAGE.path=value changes one stage, path=value every stage that has it; a stage whose settings have not changed, nor those of the stages it
+builds on, never runs again; the same command goes on where it was stopped; in MLflow the stages are children of one run""",
+        plans=True,
+    ),
     "evaluate": Command(
         says="score a trained run on a validation set, beside the floor that any mask must beat",
         usage="""  depthbox evaluate run=FOLDER [data.root=DIR data.val.images=DIR data.val.annotations=FILE]
 
-without data.* the run's own validation set is scored""",
+without data.* the run's own validation set is scored
+of a run of depth_ssda: [data.val.images=DIR data.val.labels=DIR] [window=512] (seen through overlapping squares)""",
     ),
     "predict": Command(
         says="what a model sees in photos: COCO results and overlays",

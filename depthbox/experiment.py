@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from depthbox.core.config import added, digest
-from depthbox.data.config import VideoViewsConfig, ViewsConfig
+from depthbox.data.config import SemanticViewsConfig, VideoViewsConfig, ViewsConfig
 from depthbox.depth.disturb import DisturbConfig
-from depthbox.models.config import InferenceConfig, ModelConfig, SdeModelConfig
-from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig, SdeConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig, SdeModelConfig
+from depthbox.supervision.config import BoxDepthConfig, DepthSsdaConfig, FullConfig, PlDcConfig, SdeConfig
 
 __all__ = [
     "PLACES",
@@ -17,6 +17,10 @@ __all__ = [
     "MapsConfig",
     "RayConfig",
     "ScheduleConfig",
+    "SemanticDataConfig",
+    "SemanticSourceConfig",
+    "SemanticSplitConfig",
+    "SemanticTrainConfig",
     "SplitConfig",
     "TrackingConfig",
     "TrainConfig",
@@ -115,6 +119,57 @@ class VideoDataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticSplitConfig:
+    """Photos and label maps below `data.root`: folders, or patterns such as 'seq_*/frame_*.jpg' and 'seq_*/semantic_*.png'. What the wildcards
+    stand for says which belong together; in folders, the place and the name."""
+
+    images: str = ""
+    labels: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticTrainConfig(SemanticSplitConfig):
+    """`labelled` names the photos whose labels may be learnt from, as FILE or FILE:KEY (empty: all that have a label map); `frames` is where
+    the neighbours of a photo lie, as a pattern (empty: among `images`)."""
+
+    labelled: str = ""
+    frames: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticSourceConfig(SemanticSplitConfig):
+    """Labelled images of another domain, such as rendered ones. An empty `table` is that of the target."""
+
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticDataConfig:
+    """Like `DataConfig`, of photos with a class for every pixel.
+
+    `table` says what the pixels of label maps mean: cityscapes, gta5, synthia, synthia13, camvid, or a JSON file. `classes=shared` learns the classes
+    that target and source share by name; other pixels are unlabelled.
+    Of the images of a step `labelled_share` have labels, `source_share` are of `source`, the rest has none. `pairing=geometry` draws for every
+    target the source image, of five, whose disparity is most like it (METHODS 3.5).
+    `gap` frames before and after a photo are its neighbours, for methods that learn depth as well (0: none).
+    """
+
+    root: str = ""
+    table: str = ""
+    train: SemanticTrainConfig = SemanticTrainConfig()
+    val: SemanticSplitConfig = SemanticSplitConfig()
+    source: SemanticSourceConfig = SemanticSourceConfig()
+    classes: Literal["same", "shared"] = "same"
+    labelled_share: float = 0.5
+    source_share: float = 0.0
+    pairing: Literal["random", "geometry"] = "random"
+    gap: int = 0
+    views: SemanticViewsConfig = SemanticViewsConfig()
+    quarantine_share: float = 0.05
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapsConfig:
     """What the files of `depth.source=maps:DIR` hold, what their zero means, and whether maps that look inverted are taken all the same."""
 
@@ -183,10 +238,10 @@ class RayConfig:
 class Experiment:
     """`batch_size` is global; `workers` share it. Where it runs (`out`, `storage`, `tracking`, `workers`, `launcher`, `ray`) does not change its digest."""
 
-    method: BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
-    data: DataConfig | VideoDataConfig = DataConfig()
+    method: BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig | DepthSsdaConfig
+    data: DataConfig | VideoDataConfig | SemanticDataConfig = DataConfig()
     depth: DepthConfig = DepthConfig()
-    model: ModelConfig | SdeModelConfig = ModelConfig()
+    model: ModelConfig | SdeModelConfig | DenseModelConfig = ModelConfig()
     inference: InferenceConfig = InferenceConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     seed: int = 0

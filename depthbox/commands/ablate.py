@@ -3,13 +3,10 @@
 import argparse
 import importlib.util
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
+from depthbox.commands.alone import alone, sigterm_as_ctrl_c
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides
 from depthbox.core.errors import InputError, UsageError
@@ -71,7 +68,7 @@ def _run(table, limit: int | None) -> tuple[Path, str]:
     from depthbox.tracking.study import open_study
 
     experiment, digest = table.whole.base.tracking.experiment, table.whole.digest
-    with _alone(table.out), _sigterm_as_ctrl_c():
+    with alone(table.out, lock=".ablate.lock", what="this table"), sigterm_as_ctrl_c():
         study = open_study(table.uri, experiment=experiment, name=table.name, digest=digest, out=table.out)
         try:
             table.run_missing(study, limit=limit)
@@ -81,44 +78,6 @@ def _run(table, limit: int | None) -> tuple[Path, str]:
             raise
         study.finish("FAILED" if table.failed else "FINISHED")
     return page, study.command_to_open()
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Two processes on one folder would run the same cells, and own the same runs."""
-    import filelock
-
-    out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / ".ablate.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise InputError(
-            out, "", "another process is at work on this table here", "wait, or give another out="
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Between the cells; during one, the run hears it and leaves a checkpoint."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _chosen(table: Ablation, words: dict[str, str]) -> tuple[Ablation, int | None]:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 
 from depthbox.commands.answer import end_with_json, for_people
+from depthbox.commands.data_classes import is_semantic, of_classes
 from depthbox.commands.split import draw
 from depthbox.core.config import parse_overrides, vary
 from depthbox.core.errors import InputError, UsageError
@@ -30,7 +31,10 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{action or 'data'}: which action? depthbox data {{{'|'.join(actions)}|split}} path=value ..."
         )
-    asked = vary(DataQuestion(), parse_overrides(arguments.words[1:]))
+    overrides = parse_overrides(arguments.words[1:])
+    if is_semantic(overrides):
+        return of_classes(action, overrides, as_json=arguments.json)
+    asked = vary(DataQuestion(), overrides)
     if not any((asked.data.train.annotations, asked.data.val.annotations)):
         raise UsageError(
             "which data? data.train.images= data.train.annotations=, or data.val.images= data.val.annotations="

@@ -9,15 +9,11 @@ from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import DepthConfig
+from depthbox.stages.selecting import Root
 
 __all__ = ["DepthEvaluate", "DepthRun", "DepthTrain", "command", "paired"]
 
 MAPS = (".png", ".npy", ".tif", ".tiff")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Root:
-    root: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

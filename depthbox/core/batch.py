@@ -56,7 +56,8 @@ class Frames:
     strong: Tensor
     """The same pixels with the colour changes of one draw for all frames of a sample; the same tensor where there are none."""
     intrinsics: Tensor
-    """Float "B 4": fx, fy, u0, v0 normalised by the size of the image (`ops.geometry`)."""
+    """Float "B 4": fx, fy, u0, v0 normalised by the size of the image (`ops.geometry`); NaN where an image of a semantic batch has no neighbours,
+    and stands in for them itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,16 @@ class Batch:
     instances: Sequence[Instances]
     image_ids: Sequence[int] = field(default_factory=tuple)
     supervision: Sequence[str] = field(default_factory=tuple)
-    """One word an image: "masks", "boxes" or "none"; empty: every image is labelled as the method needs."""
+    """One word an image: "masks", "boxes" or "none"; empty: every image is labelled as the method needs. With `semantic`: "labels", "none", or
+    "source" for a labelled image of another domain; `core.domains.domain_pairs` says which of those goes with which target."""
     truth: Sequence[Instances | None] = field(default_factory=tuple)
     """What unlabelled images hold, where it is known: for figures alone, never for a loss."""
     frames: Frames | None = None
     """Of a video; `views` then show the target."""
+    semantic: Tensor | None = None
+    """Int64 "B H W", 0..K-1, IGNORE where unlabelled or padded: all of an image whose word is "none"."""
+    semantic_truth: Tensor | None = None
+    """The same of images without labels too, where it is known: for figures alone, never for a loss."""
 
     def to(self, device: torch.device) -> "Batch":
         return _moved(self, device)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from depthbox.core.config import added
 
-__all__ = ["VideoViewsConfig", "ViewsConfig"]
+__all__ = ["SemanticViewsConfig", "VideoViewsConfig", "ViewsConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +35,18 @@ class VideoViewsConfig:
     short_side: int = 128
     flip: float = 0.5
     jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticViewsConfig:
+    """Short side of the view in pixels, its random factor per step, then a random square of `crop` pixels (0: the whole photo; a smaller photo is padded), flip.
+
+    The strong view as published: `jitter` is brightness, contrast and saturation, applied with probability 0.8, and a blur with probability `blur`.
+    """
+
+    short_side: int = 192
+    crop: int = 0
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.5
+    jitter: float = 0.25
+    blur: float = 0.5

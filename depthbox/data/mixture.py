@@ -59,7 +59,7 @@ class MixedPlan:
             if part.plan.batch_size % world_size:
                 raise UsageError(
                     f"{part.plan.batch_size} images of a step are {WORDS[part.word]}, which does not divide among workers={world_size}; "
-                    "change batch_size, data.labelled_share or data.boxed_share"
+                    "change batch_size or the shares (data.labelled_share and its like)"
                 )
         return share(self.batch_size, rank, world_size)
 
@@ -78,18 +78,25 @@ class MixedPlan:
         return np.tile(np.repeat(np.arange(len(counts)), [count // turns for count in counts]), turns)
 
 
-WORDS = {"masks": "with masks", "boxes": "with boxes alone", "none": "without labels"}
+WORDS = {
+    "masks": "with masks",
+    "boxes": "with boxes alone",
+    "none": "without labels",
+    "labels": "with labels",
+    "source": "of the source domain",
+}
 """What a word of supervision means."""
 
 
-def counts_a_step(*, batch_size: int, labelled_share: float, boxed_share: float) -> tuple[int, int, int]:
-    """Images a step that are labelled, that have boxes alone, that have nothing. Raises `UsageError` for shares that are no whole images."""
-    for name, value in (("labelled_share", labelled_share), ("boxed_share", boxed_share)):
+def counts_a_step(*, batch_size: int, **named_shares: float) -> tuple[int, ...]:
+    """Images a step of each share (labelled_share=..., boxed_share=...), and how many are left. Raises `UsageError` for shares that are no
+    whole images, or more than the step."""
+    for name, value in named_shares.items():
         count = value * batch_size
         if not 0 <= value <= 1 or abs(count - round(count)) > 1e-6:
             shares = ", ".join(f"{n / batch_size:.4g}" for n in range(batch_size + 1))
             raise UsageError(f"data.{name}={value:g}: with batch_size={batch_size} allowed are {shares}")
-    labelled, boxed = round(labelled_share * batch_size), round(boxed_share * batch_size)
-    if labelled + boxed > batch_size:
-        raise UsageError("data.labelled_share and data.boxed_share are more than 1 together")
-    return labelled, boxed, batch_size - labelled - boxed
+    counts = [round(value * batch_size) for value in named_shares.values()]
+    if sum(counts) > batch_size:
+        raise UsageError(f"{' and '.join(f'data.{name}' for name in named_shares)} are more than 1 together")
+    return *counts, batch_size - sum(counts)

@@ -16,7 +16,7 @@ from depthbox.data.source import DepthOutcome, Objects, Packed, Rows, Source
 from depthbox.data.views import strong_view, transform_boxes, transform_map, transform_masks
 from depthbox.depth.disturb import disturb
 
-__all__ = ["outcome_of", "pack", "unpack"]
+__all__ = ["outcome_of", "pack", "padded", "unpack"]
 
 
 def pack(source: Source, rows: Rows) -> Packed:
@@ -29,10 +29,10 @@ def pack(source: Source, rows: Rows) -> Packed:
     disparity = [item.disparity for item in items if item.disparity is not None]
     return Packed(
         step=step,
-        weak=_pad([item.weak for item in items], canvas, 0),
-        strong=_pad(strong, canvas, 0) if strong else None,
-        teacher=_pad(teacher, _canvas(source, step, largest_geometry), 0) if teacher else None,
-        disparity=_pad(disparity, canvas, np.nan) if disparity else None,
+        weak=padded([item.weak for item in items], canvas, 0),
+        strong=padded(strong, canvas, 0) if strong else None,
+        teacher=padded(teacher, _canvas(source, step, largest_geometry), 0) if teacher else None,
+        disparity=padded(disparity, canvas, np.nan) if disparity else None,
         sizes_hw=tuple(item.size_hw for item in items),
         teacher_sizes_hw=tuple((view.shape[1], view.shape[2]) for view in teacher),
         boxes=tuple(item.objects.boxes for item in items),
@@ -155,6 +155,8 @@ def unpack(packed: Packed) -> Batch:
         image_ids=packed.image_ids,
         supervision=packed.supervision,
         frames=_frames(packed),
+        semantic=None if packed.semantic is None else torch.from_numpy(packed.semantic).long(),
+        semantic_truth=None if packed.semantic_truth is None else torch.from_numpy(packed.semantic_truth).long(),
         truth=[None if known is None else _instances(packed, i, known) for i, known in enumerate(packed.truth)],
     )
 
@@ -205,7 +207,7 @@ def outcome_of(rows: Rows) -> DepthOutcome:
     )
 
 
-def _pad(maps: Sequence[np.ndarray], canvas: tuple[int, int], fill: float) -> np.ndarray:
+def padded(maps: Sequence[np.ndarray], canvas: tuple[int, int], fill: float) -> np.ndarray:
     out = np.full((len(maps), maps[0].shape[0], *canvas), fill, dtype=maps[0].dtype)
     for target, values in zip(out, maps, strict=True):
         target[:, : values.shape[1], : values.shape[2]] = values

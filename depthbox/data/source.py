@@ -76,6 +76,10 @@ class Packed:
     truth: tuple[Objects | None, ...] = ()
     """Of images without labels: what is known of them all the same."""
     frames: "PackedFrames | None" = None
+    semantic: np.ndarray | None = None
+    """Uint8 "B H W" class of every pixel, IGNORE on padding."""
+    semantic_truth: np.ndarray | None = None
+    """The same of images without labels too, where it is known: for figures alone. None where all have labels."""
 
 
 Rows = dict[str, np.ndarray]
@@ -99,15 +103,14 @@ class Source:
 
     def decode(self, steps: Sequence[int], slots: Sequence[int]) -> Rows:
         """Read the images of these (step, slot) pairs at the largest size a view can ask for."""
-        columns: dict[str, list] = {
-            name: [] for name in ("step", "slot", "index", "image", "digest", "path", "ok", "bad")
-        }
-        for step, slot in zip(steps, slots, strict=True):
-            row = self._decode_one(int(self.plan.indices(step)[slot]))
-            for name, value in {"step": step, "slot": slot, **row}.items():
-                columns[name].append(value)
+        found = [
+            {"step": step, "slot": slot, **self._decode_one(int(self.plan.indices(step)[slot]))}
+            for step, slot in zip(steps, slots, strict=True)
+        ]
+        columns = {name: [row[name] for row in found] for name in found[0]}
         return {
-            name: _objects(values) if name in ("image", "bad") else np.array(values) for name, values in columns.items()
+            name: _objects(values) if isinstance(values[0], np.ndarray | bytes) else np.array(values)
+            for name, values in columns.items()
         }
 
     def pack(self, rows: Rows) -> Packed:
@@ -115,6 +118,10 @@ class Source:
         from depthbox.data.pack import pack
 
         return pack(self, rows)
+
+    def _columns(self, found: Decoded) -> dict[str, object]:
+        """What a row holds of an image."""
+        return {"image": found.image, "digest": found.digest}
 
     def _read(self, record: ImageRecord) -> Decoded:
         return decode_record(
@@ -138,8 +145,7 @@ class Source:
                 continue
             return {
                 "index": at,
-                "image": image.image,
-                "digest": image.digest,
+                **self._columns(image),
                 "path": record.path,
                 "ok": True,
                 "bad": pickle.dumps(bad),

@@ -5,18 +5,20 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from depthbox.core.errors import InputError, UsageError, few
 from depthbox.core.rng import generator
 from depthbox.data.decode import shown
-from depthbox.data.schema import CocoData, ImageRecord
+from depthbox.data.schema import CocoData
+from depthbox.data.semantic import SemanticData
 
 __all__ = ["drawn_images", "named_images", "write_split"]
 
 FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
 
 
-def drawn_images(data: CocoData, *, percent: float, seed: int) -> tuple[int, ...]:
+def drawn_images(data: CocoData | SemanticData, *, percent: float, seed: int) -> tuple[int, ...]:
     """The image ids of `percent` % of a data set, at least one, ascending. More percent of one seed hold fewer percent of it."""
     if not 0 < percent <= 100:
         raise UsageError(f"percent={percent:g}: allowed is above 0, up to 100")
@@ -25,12 +27,17 @@ def drawn_images(data: CocoData, *, percent: float, seed: int) -> tuple[int, ...
     return tuple(sorted(ids[place] for place in generator("split", seed).permutation(len(ids))[:count]))
 
 
-def write_split(file: Path, data: CocoData, ids: Sequence[int]) -> None:
-    """One image a line: its id; the stem of its photo where the ids are only places in a folder. Raises `InputError` where another split is there."""
+def write_split(file: Path, data: CocoData | SemanticData, ids: Sequence[int]) -> None:
+    """One image a line: its id; the stem of its photo where the ids are only places in a folder, behind its folder's name where another has that stem.
+
+    Raises `InputError` where another split is there.
+    """
     lines = list(map(str, ids))
-    if os.path.isdir(data.source):
-        stems = {record.image_id: Path(record.path).stem for record in data.records}
-        lines = [stems[number] for number in ids]
+    if isinstance(data, SemanticData) or os.path.isdir(data.source):
+        photos = {record.image_id: Path(record.path) for record in data.records}
+        often = Counter(photo.stem for photo in photos.values())
+        chosen = [photos[number] for number in ids]
+        lines = [one.stem if often[one.stem] == 1 else f"{one.parent.name}/{one.stem}" for one in chosen]
     text = "\n".join(lines) + "\n"
     try:
         if file.exists() and file.read_text() != text:
@@ -42,8 +49,20 @@ def write_split(file: Path, data: CocoData, ids: Sequence[int]) -> None:
         raise InputError(file, "", cause, "give another out=") from None
 
 
-def named_images(spec: str, root: Path, data: CocoData) -> tuple[int, ...]:
+class Photo(Protocol):
+    """What a record of any data set says of its photo."""
+
+    @property
+    def image_id(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+
+
+def named_images(spec: str, root: Path, data: CocoData | SemanticData, *, names_first: bool = False) -> tuple[int, ...]:
     """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`, or else from the current folder.
+
+    A photo is named by its id, or by its name or its folder and name, with or without the ending. `names_first`: digits that are the name of a photo
+    mean that photo, where ids are but places.
 
     Raises `InputError` for a file or key that is not there, an empty list, an image named twice or not in `data`.
     """
@@ -51,7 +70,7 @@ def named_images(spec: str, root: Path, data: CocoData) -> tuple[int, ...]:
     names = _listed(file, key) if key or file.suffix.lower() == ".json" else _lines(file)
     if not names:
         raise InputError(file, key, "names no image", FORM)
-    ids = _known(names, data, file, key)
+    ids = _known(names, data, file, key, names_first=names_first)
     twice = [number for number, times in Counter(ids).items() if times > 1]
     if twice:
         raise InputError(file, key, f"names {len(twice)} images twice: {few(twice)}", "name each image once")
@@ -107,11 +126,14 @@ def _listed(file: Path, key: str) -> list[str]:
     return [str(entry).strip() for entry in said]
 
 
-def _known(names: list[str], data: CocoData, file: Path, key: str) -> list[int]:
+def _known(names: list[str], data: CocoData | SemanticData, file: Path, key: str, *, names_first: bool) -> list[int]:
     ids = {record.image_id for record in data.records}
     numbers = [int(name) if name.lstrip("-").isdecimal() and len(name) < 20 else None for name in names]
-    named = _by_name(data.records) if None in numbers else {}
-    found = [number if number is not None else named.get(name) for name, number in zip(names, numbers, strict=True)]
+    named = _by_name(data.records) if names_first or None in numbers else {}
+    found = [
+        number if number is not None and not (names_first and name in named) else named.get(name)
+        for name, number in zip(names, numbers, strict=True)
+    ]
     unknown = [ascii(name)[1:-1][:60] for name, number in zip(names, found, strict=True) if number not in ids]
     if unknown:
         cause = f"{len(unknown)} of {len(names)} images are not in {data.source}: {few(unknown)}"
@@ -119,8 +141,12 @@ def _known(names: list[str], data: CocoData, file: Path, key: str) -> list[int]:
     return [number for number in found if number is not None]
 
 
-def _by_name(records: Sequence[ImageRecord]) -> dict[str, int]:
-    """Photo name and stem -> image id, where they name one photo."""
-    names = [(name, r.image_id) for r in records for name in {Path(r.path).name, Path(r.path).stem}]
+def _by_name(records: Sequence[Photo]) -> dict[str, int]:
+    """Photo name and stem, alone or behind the folder -> image id, where they name one photo."""
+    names = [(name, r.image_id) for r in records for name in _names(Path(r.path))]
     often = Counter(name for name, _ in names)
     return {name: number for name, number in names if often[name] == 1}
+
+
+def _names(photo: Path) -> set[str]:
+    return {photo.name, photo.stem, f"{photo.parent.name}/{photo.name}", f"{photo.parent.name}/{photo.stem}"}

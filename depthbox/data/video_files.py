@@ -8,7 +8,7 @@ from pathlib import Path
 
 from depthbox.core.errors import InputError
 
-__all__ = ["depth_of", "find_sequences"]
+__all__ = ["depth_of", "find_sequences", "sequences_of"]
 
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 _MAPS = (".png", ".npy", ".tif", ".tiff")
@@ -60,11 +60,20 @@ def _folders(root: Path, pattern: str, name: str) -> list[Path]:
 def _sequences_in(folder: Path, frames: str) -> list[tuple[str, Path, list[Path]]]:
     kitti = folder / "image_02" / "data"
     files = _frames(kitti if kitti.is_dir() else folder, frames)
-    parts: dict[str, list[Path]] = {}
+    return [(_title(part[0], folder), folder, part) for part in sequences_of(files)]
+
+
+def sequences_of(files: Sequence[Path]) -> list[list[Path]]:
+    """Files of one folder, and in Cityscapes' layout of one drive, in the order of time."""
+    parts: dict[tuple[Path, str], list[Path]] = {}
     for file in sorted(files, key=_natural):
-        match = _CITYSCAPES.match(file.stem)
-        parts.setdefault(match["sequence"] if match else folder.name, []).append(file)
-    return [(title, folder, part) for title, part in parts.items()]
+        parts.setdefault((file.parent, _title(file, file.parent)), []).append(file)
+    return list(parts.values())
+
+
+def _title(file: Path, folder: Path) -> str:
+    match = _CITYSCAPES.match(file.stem)
+    return match["sequence"] if match else folder.name
 
 
 def _frames(folder: Path, pattern: str) -> list[Path]:

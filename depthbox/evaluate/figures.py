@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from depthbox.data.decode import rasterise
 from depthbox.data.schema import Detections, ImageRecord
 
-__all__ = ["Row", "disparity_colours", "image_grid", "image_strip", "overlay", "palette"]
+__all__ = ["Row", "disparity_colours", "image_grid", "image_strip", "overlay", "palette", "pasted"]
 
 _GAP, _HEAD, _LINE = 6, 26, 20
 _PAPER, _INK, _UNKNOWN = (255, 255, 255), (32, 32, 36), (128, 128, 128)
@@ -68,7 +68,7 @@ def image_grid(
     legend = [(class_names[label], palette(label)) for label in shown if label < len(class_names)] if by_class else []
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _pasted(columns, legend).save(path)
+    pasted(columns, legend).save(path)
     return path
 
 
@@ -235,9 +235,8 @@ def _with_masks(panel: Image.Image, masks: Sequence, colours: list, size_hw: tup
     return panel
 
 
-def _pasted(
-    columns: dict[str, list[Image.Image | None]], legend: list[tuple[str, tuple[int, int, int]]]
-) -> Image.Image:
+def pasted(columns: dict[str, list[Image.Image | None]], legend: list[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """A sheet of named columns of panels, with names of colours below it; a row or a column has at least one panel."""
     widths = [max(panel.width for panel in panels if panel) for panels in columns.values()]
     heights = [max(panel.height for panel in row if panel) for row in zip(*columns.values(), strict=True)]
     width = sum(widths) + _GAP * (len(widths) + 1)

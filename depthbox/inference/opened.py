@@ -12,8 +12,8 @@ from torch import Tensor
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.config import ViewsConfig
-from depthbox.experiment import PLACES, DataConfig
-from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.experiment import PLACES, DataConfig, SemanticDataConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig
 from depthbox.models.segmenter import count_classes
 from depthbox.tracking.models import fetched_model, is_stored
 from depthbox.train.checkpoint import load_model
@@ -61,6 +61,8 @@ def _from_run(folder: Path, *, name: str) -> TrainedModel:
     """What an older version did not write into the weights stands beside them."""
     run = open_run_folder(folder)
     experiment, result = run.experiment, folder / "result.json"
+    if isinstance(experiment.model, DenseModelConfig) or isinstance(experiment.data, SemanticDataConfig):
+        raise _without_objects(name)
     assert isinstance(experiment.data, DataConfig) and isinstance(experiment.model, ModelConfig)
     beside: dict[str, object] = {
         "settings": {path: v for path, v in flatten(experiment).items() if not path.startswith((*PLACES, "method"))}
@@ -75,6 +77,8 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
     if file.suffix != ".safetensors":
         load_model(file)  # says why
     said = _metadata(file)
+    if said.get("method") == "depth_ssda":
+        raise _without_objects(str(file))
     try:
         configs = [
             vary(kind(), said.get(key) or {})  # type: ignore[call-overload]
@@ -86,6 +90,11 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
         cause = "does not say which network its weights are of"
         raise InputError(file, "metadata", cause, "give the model.safetensors of a finished run, or its folder")
     return _trained(file, name, said, *configs)
+
+
+def _without_objects(name: str) -> InputError:
+    cause = "gives every pixel a class, and finds no objects"
+    return InputError(name, "", cause, "`depthbox evaluate run=FOLDER` scores such a run")
 
 
 def _trained(

@@ -16,7 +16,7 @@ from depthbox.core.errors import InputError, UsageError
 from depthbox.models.depthwise import speed_up_strided_depthwise
 from depthbox.models.simple_pyramid import SimplePyramid
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "FeaturePyramid", "build_backbone"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Backbone", "FeaturePyramid", "bare_backbone", "build_backbone"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STRIDES = (4, 8, 16, 32)
@@ -24,7 +24,7 @@ _ALTERNATIVES = "mobilenetv2_100, resnet50, swin_tiny_patch4_window7_224 and con
 
 
 class Backbone(nn.Module):
-    """Features "B C h w" at strides 4, 8, 16, 32 from images "B 3 H W" in 0..1."""
+    """Features "B C h w" at strides 4, 8, 16, 32 from images "B 3 H W" in 0..1; 16 twice where the last stage is dilated."""
 
     mean: Tensor
     std: Tensor
@@ -36,7 +36,8 @@ class Backbone(nn.Module):
         info: Any = network.feature_info
         self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
         reductions = list(info.reduction())
-        self.picks = [reductions.index(stride) for stride in STRIDES]
+        self.picks = [reductions.index(min(stride, max(reductions))) for stride in STRIDES[:3]]
+        self.picks.append(reductions.index(32) if 32 in reductions else len(reductions) - 1)
         self.channels = [info.channels()[i] for i in self.picks]
         self.train()
         self.register_buffer("mean", _column(IMAGENET_MEAN), persistent=False)
@@ -93,10 +94,10 @@ class FeaturePyramid(nn.Module):
         return [*levels, p6, self.p7(F.relu(p6))]
 
 
-def build_backbone(name: str, *, weights: str = "none") -> Backbone:
+def build_backbone(name: str, *, weights: str = "none", dilated: bool = False) -> Backbone:
     """The timm network `name`, its weights from `none`, `hub`, `builtin` (the depth network's encoder), `auto` or a safetensors FILE.
 
-    `auto` is `builtin` where it fits the name and `hub` elsewhere. Pretrained batch norms are frozen (their statistics would depend on the
+    `dilated`: the last stage stays at stride 16 and looks as far all the same. `auto` is `builtin` where it fits the name and `hub` elsewhere. Pretrained batch norms are frozen (their statistics would depend on the
     world size); without weights they become group norms. Raises `UsageError` for an unknown name, `InputError` for weights that cannot be had.
     """
     if not timm.is_model(name):
@@ -106,17 +107,28 @@ def build_backbone(name: str, *, weights: str = "none") -> Backbone:
         )
     if weights == "auto":
         weights = "builtin" if name == _builtin_state()[0] else "hub"
-    network = _create(name, weights)
+    network = _create(name, weights, dilated=dilated)
     return Backbone(network if weights != "none" else _to_group_norms(network))
 
 
-def _create(name: str, weights: str) -> nn.Module:
+def bare_backbone(name: str, *, weights: str, dilated: bool = False) -> Backbone:
+    """The architecture alone of a `build_backbone` of these words, to load a trained state into."""
+    if weights == "none":
+        return build_backbone(name, weights="none", dilated=dilated)
+    return Backbone(_create(name, "none", dilated=dilated))
+
+
+def _create(name: str, weights: str, *, dilated: bool = False) -> nn.Module:
     options: dict = {"features_only": True, "pretrained": weights not in ("none", "builtin")}
     if "mobilenet" in name or "efficientnet" in name:
         options["pad_type"] = "same"
     if "swin" in name:
         options |= {"strict_img_size": False}
     plain = name.startswith("vit_")
+    if plain and dilated:
+        raise UsageError(f"model.dilated: {name} has one stride and no last stage to dilate; set model.dilated=no")
+    if dilated:
+        options |= {"output_stride": STRIDES[-2]}
     if plain:
         options |= {"dynamic_img_size": True, "out_indices": (-1,)}
     from_file = weights not in ("none", "builtin", "hub")
@@ -125,7 +137,7 @@ def _create(name: str, weights: str) -> nn.Module:
     random_state = torch.get_rng_state()
     network = _from_timm(name, weights, options)
     info: Any = network.feature_info
-    missing = set(STRIDES) - set(info.reduction())
+    missing = set(STRIDES[:3] if dilated else STRIDES) - set(info.reduction())
     if missing and not plain:
         raise UsageError(f"model.backbone={name}: has no features at stride {min(missing)}; {_ALTERNATIVES}")
     if from_file:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from depthbox.core.config import added
 
-__all__ = ["InferenceConfig", "ModelConfig", "QueryConfig", "SdeModelConfig"]
+__all__ = ["DenseModelConfig", "InferenceConfig", "ModelConfig", "QueryConfig", "SdeModelConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,8 @@ class ModelConfig:
 class SdeModelConfig:
     """Depth and pose networks that learn from video. Both encoders are any timm network; `weights` as in `ModelConfig`, `width` is that of the depth
     decoder at stride 2. The pose network sees every `pose_stride`-th pixel (their means). `init` starts from a whole earlier run of the same settings.
+
+    The published network has `context` aspp (6/12/18) before its decoder and a `dilated` last stage, at stride 16; both cost a CPU dearly.
     """
 
     backbone: str = "mobilenetv2_100"
@@ -60,6 +62,29 @@ class SdeModelConfig:
     pose_stride: Literal[1, 2] = 2
     init: str = ""
     width: int = 32
+    context: Literal["convolution", "aspp"] = added("convolution")
+    dilated: bool = added(False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseModelConfig:
+    """Semantic segmentation with the encoder and a copy of the decoder of `SdeModelConfig`, whose run can be its `init`; a whole earlier run of its
+    own can be too.
+
+    `multi_task` has a depth decoder beside it, which exchanges features with it and learns from video: it needs the pose network.
+    """
+
+    backbone: str = "mobilenetv2_100"
+    weights: str = "auto"
+    frozen_stages: Literal[0, 1, 2, 3, 4] = 0
+    init: str = ""
+    width: int = 32
+    context: Literal["convolution", "aspp"] = "convolution"
+    dilated: bool = False
+    multi_task: bool = False
+    pose_backbone: str = "mobilenetv2_100"
+    pose_weights: str = "auto"
+    pose_stride: Literal[1, 2] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

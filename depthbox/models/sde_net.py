@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthbox.core.batch import Frames
-from depthbox.models import backbone as backbones
-from depthbox.models.backbone import Backbone, build_backbone
+from depthbox.models.backbone import Backbone, bare_backbone, build_backbone
 from depthbox.models.config import SdeModelConfig
-from depthbox.ops.geometry import rigid_motion
+from depthbox.models.pose_net import PoseHead, for_pairs, motions_between
+from depthbox.models.unet import UNet
 
-__all__ = ["OUTPUT_STRIDES", "SdeNetwork", "SdeOutputs", "build_sde", "input_size", "untrained_sde"]
+__all__ = ["OUTPUT_STRIDES", "DepthDecoder", "SdeNetwork", "SdeOutputs", "build_sde", "input_size", "untrained_sde"]
 
 OUTPUT_STRIDES = (2, 4, 8, 16)
 """Of the four disparities; the published network has 1, 2, 4, 8, which cost a CPU four times as much."""
-
-_STEM = 16
-_POSE_WIDTH = 128
-_POSE_SCALE = 0.01
-"""Of the pose decoder's output: motions start near nothing (monodepth2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +37,12 @@ class SdeNetwork(nn.Module):
     def __init__(self, config: SdeModelConfig, backbone: Backbone, pose_backbone: Backbone) -> None:
         super().__init__()
         self.config, self.mixed = config, False
-        self.backbone, self.decoder = backbone, _Decoder(backbone.channels, config.width)
-        self.pose_backbone, self.pose_head = _for_pairs(pose_backbone), _PoseHead(pose_backbone.channels[-1])
+        self.backbone, self.decoder = backbone, DepthDecoder(backbone.channels, config.width, context=config.context)
+        self.pose_backbone, self.pose_head = for_pairs(pose_backbone), PoseHead(pose_backbone.channels[-1])
 
     def forward(self, frames: Frames) -> SdeOutputs:
-        target, before, after = frames.strong.unbind(1)
-        sigmoids, deepest = self._depth(target)
-        return SdeOutputs(sigmoids=sigmoids, motions=self._motions(target, before, after), features=deepest)
+        sigmoids, deepest = self._depth(frames.strong[:, 0])
+        return SdeOutputs(sigmoids=sigmoids, motions=self._motions(frames), features=deepest)
 
     def sigmoids(self, images: Tensor) -> list[Tensor]:
         """Of images "B 3 H W" in 0..1, both sides multiples of 32."""
@@ -60,20 +54,14 @@ class SdeNetwork(nn.Module):
             logits = self.decoder(images, features)
         return [level.float().sigmoid() for level in logits], features[-1].float()
 
-    def _motions(self, target: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Pairs are shown in the order of time; the way to the frame before is the way back of what the network sees."""
-        pairs = torch.cat((torch.cat((before, target), 1), torch.cat((target, after), 1)))
-        if self.config.pose_stride > 1:
-            pairs = F.avg_pool2d(pairs, self.config.pose_stride)
-        with torch.autocast(pairs.device.type, torch.bfloat16, enabled=self.mixed):
-            values = self.pose_head(self.pose_backbone(pairs)[-1])
-        (turn_back, turn_on), (back, on) = (v.float().chunk(2) for v in values.split(3, 1))
-        return torch.stack((rigid_motion(turn_back, back, invert=True), rigid_motion(turn_on, on)), 1)
+    def _motions(self, frames: Frames) -> Tensor:
+        stride, mixed = self.config.pose_stride, self.mixed
+        return motions_between(frames.strong, self.pose_backbone, self.pose_head, stride=stride, mixed=mixed)
 
 
 def build_sde(config: SdeModelConfig) -> SdeNetwork:
     """The networks of `config`, the encoders' weights loaded; those of new layers come from torch's global seed."""
-    backbone = build_backbone(config.backbone, weights=config.weights)
+    backbone = build_backbone(config.backbone, weights=config.weights, dilated=config.dilated)
     if config.weights != "none":
         backbone.freeze(config.frozen_stages)
     return SdeNetwork(config, backbone, build_backbone(config.pose_backbone, weights=config.pose_weights))
@@ -81,12 +69,8 @@ def build_sde(config: SdeModelConfig) -> SdeNetwork:
 
 def untrained_sde(config: SdeModelConfig) -> SdeNetwork:
     """The architecture alone, to load a run into: the weights it started from may be gone, and are not needed."""
-    encoders = (config.backbone, config.weights), (config.pose_backbone, config.pose_weights)
-    own, pose = (
-        build_backbone(name, weights="none") if weights == "none" else Backbone(backbones._create(name, "none"))
-        for name, weights in encoders
-    )
-    return SdeNetwork(config, own, pose)
+    own = bare_backbone(config.backbone, weights=config.weights, dilated=config.dilated)
+    return SdeNetwork(config, own, bare_backbone(config.pose_backbone, weights=config.pose_weights))
 
 
 def input_size(size_hw: tuple[int, ...], *, short_side: int) -> tuple[int, int]:
@@ -96,62 +80,25 @@ def input_size(size_hw: tuple[int, ...], *, short_side: int) -> tuple[int, int]:
     return height, width
 
 
-class _Decoder(nn.Module):
-    """U-Net with ELU: features at strides 4 to 32 and a look at the image itself for stride 2.
+class DepthDecoder(UNet):
+    """With a disparity at each stride.
 
     The published one has no norms and a learning rate of 1e-4 for 300 000 steps. At five times that rate, which a run of 2000 steps needs, its
     logits are off the sigmoid's ends within twenty steps; group norms hold them. Heads start at 0: everything is equally far.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
-        super().__init__()
-        widths = (4 * width, 3 * width, 2 * width, width)
-        self.stem = nn.Conv2d(3, _STEM, 3, stride=2, padding=1)
-        self.context = _convolution(channels[-1], 4 * width)
-        inputs, skips = (4 * width, *widths[:-1]), (*channels[-2::-1], _STEM)
-        self.joins = nn.ModuleList(_convolution(a + b, c) for a, b, c in zip(inputs, skips, widths, strict=True))
-        self.heads = nn.ModuleList(nn.Conv2d(c, 1, 3, padding=1) for c in widths)
+    def __init__(self, channels: Sequence[int], width: int, *, context: Literal["convolution", "aspp"]) -> None:
+        super().__init__(channels, width, context=context)
+        self.heads = nn.ModuleList(nn.Conv2d(c, 1, 3, padding=1) for c in self.widths)
         for head in self.heads.children():
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """Logits at `OUTPUT_STRIDES`."""
-        skips = [*features[-2::-1], F.elu(self.stem(images - 0.5))]
-        x, logits = self.context(features[-1]), []
-        for join, head, skip in zip(self.joins, self.heads, skips, strict=True):
-            up = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
-            x = join(torch.cat((up, skip), 1))
-            logits.append(head(x))
-        return logits[::-1]
+        coarse = self.coarse(features)
+        return self.logits([*coarse, self.fine(coarse[-1], images)])
 
-
-class _PoseHead(nn.Sequential):
-    """Axis-angle and translation "B 6" of the pairs' deepest features."""
-
-    def __init__(self, channels: int) -> None:
-        width = _POSE_WIDTH
-        super().__init__(
-            nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 6, 1),
-        )  # fmt: skip
-
-    def forward(self, features: Tensor) -> Tensor:
-        return _POSE_SCALE * super().forward(features).mean((2, 3))
-
-
-def _convolution(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="replicate", bias=False),
-        nn.GroupNorm(8, channels_out),
-        nn.ELU(inplace=True),
-    )
-
-
-def _for_pairs(backbone: Backbone) -> Backbone:
-    """The same network for two images at once: its first convolution sees both, with half of its weights each."""
-    first = next(m for m in backbone.network.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3)
-    first.weight = nn.Parameter(torch.cat((first.weight.data, first.weight.data), 1) / 2)
-    first.in_channels = 6
-    backbone.mean, backbone.std = backbone.mean.repeat(1, 2, 1, 1), backbone.std.repeat(1, 2, 1, 1)
-    return backbone
+    def logits(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Of features at strides 16, 8, 4 and 2, finest first."""
+        return [head(x) for head, x in zip(self.heads, levels, strict=True)][::-1]

@@ -4,11 +4,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
+from depthbox.core.references import filled
 from depthbox.experiment import PLACES, Experiment, name_of
 
 __all__ = ["Ablation", "Cell", "Finished", "finished_cells", "keep"]
@@ -16,7 +18,11 @@ __all__ = ["Ablation", "Cell", "Finished", "finished_cells", "keep"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """`rows` name what each changes of `base`; every row runs with every seed. The first row is what the others are compared with."""
+    """`rows` name what each changes of `base`; every row runs with every seed. The first row is what the others are compared with.
+
+    A "{seed}" in a setting is the cell's seed; "{sde}" is a finished run that the table builds on, where `runs` names it: its folder is given
+    on the command line (`sde=FOLDER`), and what its weights are is part of a cell's digest.
+    """
 
     base: Experiment
     rows: Mapping[str, Mapping[str, object]]
@@ -25,6 +31,8 @@ class Ablation:
     """Of the last evaluation; `best_...` of the best one, where a run has several."""
     about: str = ""
     """What it asks; read from the file's docstring."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Name -> folder, empty until it is given."""
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for a metric that no cell of a row could have."""
@@ -44,18 +52,22 @@ class Ablation:
         """Seed by seed, so that a table cut short has every row."""
         for seed in self.seeds:
             for row, changes in self.rows.items():
-                yield Cell(row=row, seed=seed, experiment=replace(vary(self.base, changes), seed=seed))
+                experiment = replace(vary(self.base, changes), seed=seed)
+                numbered = filled(experiment, partial(_seed_of, seed))
+                yield Cell(row=row, seed=seed, experiment=numbered, runs=self.runs)
 
     def placed(self, words: Mapping[str, object]) -> "Ablation":
         """The same table at another place. Raises `UsageError` for a setting that would change what is measured, except the data's root and the
         backbone's weights, which are part of every cell's digest by their content."""
         allowed = (*PLACES, "data.root", "model.weights")
+        runs = {name: str(words.get(name, folder)) for name, folder in self.runs.items()}
         for path in words:
-            if not any(path == place or path.startswith(place + ".") for place in allowed):
+            if path not in runs and not any(path == place or path.startswith(place + ".") for place in allowed):
                 raise UsageError(
-                    f"{path} would change the table; allowed here are {', '.join(allowed)}, seeds=, rows= and cells="
+                    f"{path} would change the table; allowed here are {', '.join((*runs, *allowed))}, seeds=, rows= and cells="
                 )
-        return replace(self, base=vary(self.base, words))
+        base = vary(self.base, {path: value for path, value in words.items() if path not in runs})
+        return replace(self, base=base, runs=runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +75,20 @@ class Cell:
     row: str
     seed: int
     experiment: Experiment
+    runs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def here(self) -> Experiment:
+        """The experiment with the runs it builds on where they lie. Raises `UsageError` for one that was not given, `InputError` for no run."""
+        return filled(self.experiment, lambda name: str(_model_of(name, self.runs).parent))
 
     @property
     def digest(self) -> str:
         """Names the cell on every machine: where the data and the weights lie does not count, what the weights are does."""
         data, model = self.experiment.data, self.experiment.model
         weights = _content(model.weights) if Path(model.weights).is_file() else model.weights
-        return name_of(replace(self.experiment, data=replace(data, root=""), model=replace(model, weights=weights)))
+        named = replace(self.experiment, data=replace(data, root=""), model=replace(model, weights=weights))
+        return name_of(filled(named, lambda name: _content(str(_model_of(name, self.runs)))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +103,21 @@ class Finished:
     machine: str
     commit: str
     run_id: str = ""
+
+
+def _seed_of(seed: int, name: str) -> str:
+    """The seed; other names stay."""
+    return str(seed) if name == "seed" else f"{{{name}}}"
+
+
+def _model_of(name: str, runs: Mapping[str, str]) -> Path:
+    """The weights of a run that a table builds on."""
+    if not runs.get(name):
+        raise UsageError(f"{name}=FOLDER is needed: the folder of a finished run that this table builds on")
+    file = Path(runs[name]).expanduser().absolute() / "model.safetensors"
+    if not file.is_file():
+        raise InputError(file.parent, "", "holds no model.safetensors", f"give {name}= the folder of a finished run")
+    return file
 
 
 @functools.cache

@@ -18,7 +18,7 @@ __all__ = ["at_its_place", "run_cell"]
 def at_its_place(cell: Cell, out: Path) -> Experiment:
     """The cell's experiment in its own folder, which the next try finds again, with a name for MLflow."""
     named = replace(cell.experiment.tracking, run_name=f"{cell.row} (seed {cell.seed})")
-    return replace(cell.experiment, out=str(out / cell.digest), tracking=named)
+    return replace(cell.here, out=str(out / cell.digest), tracking=named)
 
 
 def run_cell(cell: Cell, out: Path, *, metrics: Sequence[str], tags: Mapping[str, str]) -> Finished:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from torch import nn
 
 from depthbox.core.errors import UsageError
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.sde_net import SdeNetwork
 from depthbox.models.segmenter import Segmenter
@@ -14,6 +15,8 @@ from depthbox.supervision.config import (
     BoxDepthConfig,
     BoxDepthWeights,
     BoxTermsConfig,
+    DepthSsdaConfig,
+    DepthSsdaWeights,
     FullConfig,
     PlDcConfig,
     PlDcWeights,
@@ -21,6 +24,7 @@ from depthbox.supervision.config import (
     QueryWeights,
     SdeConfig,
 )
+from depthbox.supervision.depth_ssda import DepthSsda
 from depthbox.supervision.full import Full
 from depthbox.supervision.full_query import FullQuery
 from depthbox.supervision.method import Method
@@ -28,9 +32,10 @@ from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc
 from depthbox.supervision.selfsup import SelfSupervised
 
-__all__ = ["MethodConfig", "build_method", "check_method"]
+__all__ = ["MethodConfig", "build_method", "build_ssda", "check_method", "check_ssda"]
 
 MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
+"""Of `build_method`; depth_ssda has `build_ssda`."""
 
 OF_BOXES = ("boxed_class", "projection", "box_prior", "color_affinity", "depth_affinity")
 OF_DEPTH = ("color_veto", "depth_veto", "depth_threshold", "depth_theta", "depth_form", "depth_inside_only")
@@ -143,3 +148,48 @@ def build_method(
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     guided, mixed = mask_head == "depth_guided", "masks" in words
     return BoxDepth(config, steps=steps, depth=depth, guided=guided, teacher=teacher, mixed=mixed)
+
+
+def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task: bool) -> None:
+    """Raises `UsageError` for a setting that cannot have an effect: `depth`, there is disparity; `source`, images of another domain."""
+    by_depth = config.mixing == "depth" or config.cross_domain
+    if by_depth and not depth:
+        asked = "method.mixing=depth" if config.mixing == "depth" else "method.cross_domain"
+        raise UsageError(f"{asked} mixes by disparity; set depth.source, or method.mixing=class")
+    if config.cross_domain and not source:
+        raise UsageError("method.cross_domain mixes with another domain; set data.source.images and data.source_share")
+    mixes = config.mixing != "none" or config.cross_domain
+    without: tuple[tuple[bool, tuple[str, ...], str], ...] = (
+        (by_depth, ("margin",), "is of mixing by depth; set method.mixing=depth or method.cross_domain"),
+        (mixes, ("confidence", "keep", "jitter", "blur"), "is of mixtures; set method.mixing or method.cross_domain"),
+        (multi_task, ("video",), "is of the depth task; set model.multi_task"),
+    )
+    for there, names, words in without:
+        _unused(config, DepthSsdaConfig(), names if not there else (), f"method.{{}} {words}")
+    losses = {
+        "source_ce": source,
+        "mixed_ce": config.mixing != "none",
+        "cross_domain_ce": config.cross_domain,
+        "photometric": multi_task,
+        "smoothness": multi_task,
+    }
+    absent = [name for name, there in losses.items() if not there]
+    _unused(config.weights, DepthSsdaWeights(), absent, "method.weights.{} weighs a loss that this run has not")
+    if not 0 < config.confidence <= 1 or not 0 <= config.keep < 1:
+        raise UsageError("method.confidence: above 0, at most 1; method.keep: from 0 to below 1")
+    if not 0 <= config.jitter < 1 or not 0 <= config.blur <= 1:
+        raise UsageError("method.jitter: from 0 to below 1; method.blur: a probability, from 0 to 1")
+    if not 0 < config.video.nearest < config.video.farthest:
+        raise UsageError("method.video: allowed is 0 < nearest < farthest")
+
+
+def _unused(given: object, usual: object, names: Sequence[str], words: str) -> None:
+    for name in names:
+        if getattr(given, name) != getattr(usual, name):
+            raise UsageError(words.format(name))
+
+
+def build_ssda(config: DepthSsdaConfig, student: DenseNetwork, *, depth: bool, source: bool) -> DepthSsda:
+    """depth_ssda with or without disparity and another domain; its teacher starts as a copy of `student`."""
+    check_ssda(config, depth=depth, source=source, multi_task=student.config.multi_task)
+    return DepthSsda(config, student, source=source)

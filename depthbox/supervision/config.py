@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 from depthbox.core.config import added
 
 __all__ = [
-    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights", "PointsConfig",
-    "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights",
+    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights",
+    "PointsConfig", "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights", "VideoTermsConfig",
 ]  # fmt: skip
 
 
@@ -260,3 +260,50 @@ class SdeConfig:
 
     def teacher_from(self, steps: int) -> None:
         """There is no teacher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthSsdaWeights:
+    """Cross-entropies all 1 as published; the two of video are those of `SdeWeights`, there with `model.multi_task`."""
+
+    labelled_ce: float = 1.0
+    source_ce: float = 1.0
+    mixed_ce: float = 1.0
+    cross_domain_ce: float = 1.0
+    photometric: float = 1.0
+    smoothness: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoTermsConfig:
+    """As in `SdeConfig`; with `model.init` of a depth network, those that it was trained with."""
+
+    nearest: float = 0.1
+    farthest: float = 100.0
+    scales: Literal[1, 2, 3, 4] = 4
+    scale_free: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthSsdaConfig:
+    """Semantic segmentation with few labels. `mixing` pairs the target images of a step, labelled or not, by depth (up to `margin` of disparity behind),
+    by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
+
+    Images without labels are taught by a teacher, an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
+    probability of at least `confidence`. `jitter` and `blur` are of the mixtures' strong view. `video` is of `model.multi_task`.
+    """
+
+    weights: DepthSsdaWeights = DepthSsdaWeights()
+    mixing: Literal["depth", "class", "none"] = "depth"
+    margin: float = 0.03
+    cross_domain: bool = False
+    confidence: float = 0.968
+    keep: float = 0.99
+    jitter: float = 0.25
+    blur: float = 0.5
+    video: VideoTermsConfig = VideoTermsConfig()
+    needs_masks: bool = False
+    learns_from: ClassVar[tuple[str, ...]] = ("labels", "none", "source")
+
+    def teacher_from(self, steps: int) -> None:
+        """No larger view: this teacher looks at the weak one."""

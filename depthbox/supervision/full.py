@@ -7,14 +7,14 @@ from torch import nn
 from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule, constant
 from depthbox.supervision.config import FullConfig
-from depthbox.supervision.method import Losses
+from depthbox.supervision.method import Losses, Teacherless
 from depthbox.supervision.parts.instance_step import instance_step, truth_masks
 from depthbox.supervision.parts.mask_terms import mask_terms
 
 __all__ = ["Full"]
 
 
-class Full:
+class Full(Teacherless):
     """`Method` with masks."""
 
     def __init__(self, config: FullConfig) -> None:
@@ -30,12 +30,3 @@ class Full:
         targets = truth_masks(found.positives, batch.instances).to(found.masks.logits.dtype)
         terms = found.terms | mask_terms(found.masks.logits, targets, found.boxes)
         return Losses(terms=terms, figures={})
-
-    def after_step(self, student: nn.Module, step: int) -> None:
-        """Nothing to do."""
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {}
-
-    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
-        return student

@@ -7,7 +7,7 @@ from torch import nn
 from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule, constant
 from depthbox.supervision.config import FullConfig
-from depthbox.supervision.method import Losses
+from depthbox.supervision.method import Losses, Teacherless
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
 from depthbox.supervision.parts.query_start import query_start
 from depthbox.supervision.parts.query_terms import query_terms, targets_of
@@ -15,7 +15,7 @@ from depthbox.supervision.parts.query_terms import query_terms, targets_of
 __all__ = ["FullQuery"]
 
 
-class FullQuery:
+class FullQuery(Teacherless):
     """`Method` with masks, for a `QuerySegmenter`."""
 
     def __init__(self, config: FullConfig, *, picked: bool) -> None:
@@ -37,12 +37,3 @@ class FullQuery:
         if outputs.cells is not None:
             terms["query_start"] = query_start(outputs.cells, targets, no_object=self.config.query.no_object)
         return Losses(terms=terms, figures={})
-
-    def after_step(self, student: nn.Module, step: int) -> None:
-        """Nothing to do."""
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {}
-
-    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
-        return student

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule
 
-__all__ = ["Losses", "Method", "weigh"]
+__all__ = ["Losses", "Method", "Teacherless", "weigh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,19 @@ class Method(Protocol):
     def evaluated(self, student: nn.Module, step: int) -> nn.Module:
         """The network whose predictions count after `step` steps: the student, or its teacher."""
         ...
+
+
+class Teacherless:
+    """What a method without a teacher says of itself: nothing follows a step, nothing is kept, the student counts."""
+
+    def after_step(self, student: nn.Module, step: int) -> None:
+        """Nothing to do."""
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {}
+
+    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
+        return student
 
 
 def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, Schedule], step: int) -> Tensor:

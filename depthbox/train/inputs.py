@@ -13,7 +13,7 @@ from depthbox.data.coco import read_coco
 from depthbox.data.fetch import DataCopy, local_copy
 from depthbox.data.schema import CocoData
 from depthbox.depth.cache import default_cache_folder
-from depthbox.experiment import SplitConfig, VideoSplitConfig
+from depthbox.experiment import SemanticSplitConfig, SplitConfig, VideoSplitConfig
 from depthbox.tracking.read import model_of_run
 
 __all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split", "run_folder"]
@@ -37,10 +37,14 @@ def _named(root: str) -> str:
     return root or os.environ.get("DEPTHBOX_DATA", "")
 
 
-def read_split(root: Path, split: SplitConfig | VideoSplitConfig, name: str, *, masks: bool) -> CocoData:
+def read_split(
+    root: Path, split: SplitConfig | VideoSplitConfig | SemanticSplitConfig, name: str, *, masks: bool
+) -> CocoData:
     """The annotations of `data.train` or `data.val` (`name`): a COCO JSON, or a folder of Cityscapes' maps. Raises `UsageError` where a path is missing."""
     if isinstance(split, VideoSplitConfig):
         raise UsageError(f"{name} is video, and has no annotated photos")
+    if isinstance(split, SemanticSplitConfig):
+        raise UsageError(f"{name} has a class for every pixel, and no objects")
     if not split.annotations or not split.images:
         raise UsageError(
             f"{name}.images= (a folder) and {name}.annotations= (a COCO JSON, or a folder such as gtFine/train) are needed; paths below data.root={root}"

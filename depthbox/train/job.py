@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthbox.data.schema import CocoData
+from depthbox.data.semantic import SemanticData
 from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
 from depthbox.data.video import VideoData
@@ -17,7 +18,7 @@ __all__ = ["Job"]
 class Job:
     experiment: Experiment
     source: Source
-    val: CocoData | VideoData | None
+    val: CocoData | VideoData | SemanticData | None
     depth: DepthSetup | None
     out: Path
     run_id: str

@@ -15,12 +15,14 @@ from depthbox.core.config import flatten
 from depthbox.core.dist import rank
 from depthbox.core.errors import InputError
 from depthbox.data.local import local_batches
-from depthbox.data.source import Packed
+from depthbox.data.semantic import SemanticData
+from depthbox.data.source import Packed, Source
 from depthbox.data.video import VideoData
 from depthbox.experiment import Experiment, name_of
-from depthbox.supervision.config import SdeConfig
+from depthbox.supervision.config import DepthSsdaConfig, SdeConfig
 from depthbox.tracking import Status, Tracker, open_tracker
 from depthbox.train.job import Job
+from depthbox.train.pairing import with_outlines
 from depthbox.train.pictures import picture_of_run
 from depthbox.train.prepare import claim_folder, prepare
 from depthbox.train.stop import Enough, Interrupted
@@ -30,6 +32,7 @@ __all__ = ["RunResult", "Watch", "run"]
 
 log = logging.getLogger("depthbox")
 
+SEMANTIC_HEADLINE = ("miou", "pixel_accuracy", "mean_accuracy")
 DEPTH_HEADLINE = ("spearman", "abs_rel", "rmse", "a1", "prior_spearman", "prior_abs_rel")
 
 
@@ -115,6 +118,7 @@ def _end(job: Job, tracker: Tracker, status: Status) -> None:
 
 def _launched(job: Job, tracker: Tracker, watch: Watch | None) -> tuple[RunResult, Tracker]:
     if job.experiment.launcher == "local":
+        job = with_outlines(job, partial(_local_packs, job))
         run_worker(job, partial(_local, job), report=watch.report if watch else _nothing, tracker=tracker)
     else:
         from depthbox.train.ray_launch import launch_on_ray
@@ -126,15 +130,18 @@ def _launched(job: Job, tracker: Tracker, watch: Watch | None) -> tuple[RunResul
 
 
 def _local(job: Job, step: int) -> Iterator[Packed]:
-    steps = range(step, job.experiment.schedule.steps)
-    return local_batches(job.source, job.depth, steps, processes=job.experiment.data.processes)
+    return _local_packs(job, job.source, range(step, job.experiment.schedule.steps))
+
+
+def _local_packs(job: Job, source: Source, steps: range) -> Iterator[Packed]:
+    return local_batches(source, job.depth, steps, processes=job.experiment.data.processes)
 
 
 def _result(job: Job, tracker: Tracker) -> RunResult:
     found = json.loads((job.out / "result.json").read_text())
-    picture = _picture(job)
-    if picture is not None:
-        tracker.image(picture, key="predictions", step=job.experiment.schedule.steps)
+    pictures = _pictures(job)
+    for key, picture in pictures.items():
+        tracker.image(picture, key=key, step=job.experiment.schedule.steps)
     tracker.artifact(job.out / "model.safetensors", folder="model")
     tracker.artifact(job.out / "result.json")
     counters = {
@@ -148,18 +155,33 @@ def _result(job: Job, tracker: Tracker) -> RunResult:
         counters=counters,
         run_id=tracker.run_id,
         out=job.out,
-        picture=picture,
+        picture=pictures.get("predictions"),
         open_command=tracker.command_to_open(),
-        **({"headline": DEPTH_HEADLINE} if isinstance(job.experiment.method, SdeConfig) else {}),
+        **_headline(job.experiment.method),
     )
 
 
-def _picture(job: Job) -> Path | None:
+def _headline(method: object) -> dict[str, Sequence[str]]:
+    if isinstance(method, SdeConfig):
+        return {"headline": DEPTH_HEADLINE}
+    return {"headline": SEMANTIC_HEADLINE} if isinstance(method, DepthSsdaConfig) else {}
+
+
+def _pictures(job: Job) -> dict[str, Path]:
+    """By the name of their panel in MLflow."""
+    if isinstance(job.source.data, SemanticData):
+        from depthbox.train.semantic_pictures import pictures_of_classes
+
+        return pictures_of_classes(job)
+    if job.val is None:
+        return {}
     if isinstance(job.val, VideoData):
         from depthbox.train.video_pictures import picture_of_video
 
-        return picture_of_video(job)
-    return picture_of_run(job) if job.val is not None else None
+        found = picture_of_video(job)
+    else:
+        found = picture_of_run(job)
+    return {} if found is None else {"predictions": found}
 
 
 def _open(experiment: Experiment, job: Job, run_id: str, tags: Mapping[str, str]) -> Tracker:

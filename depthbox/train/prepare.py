@@ -10,21 +10,18 @@ from typing import cast
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.mixture import MixedPlan
-from depthbox.data.schema import CocoData
-from depthbox.data.shape import DepthSetup
 from depthbox.data.source import Source
 from depthbox.data.validate import refuse_leak, validate_data
-from depthbox.depth.cache import default_cache_folder
-from depthbox.depth.disturb import DisturbConfig
-from depthbox.depth.estimator import build_estimator
-from depthbox.depth.maps import MapsDepth
-from depthbox.experiment import PLACES, DataConfig, DepthConfig, Experiment, VideoDataConfig, name_of
-from depthbox.models.config import ModelConfig, SdeModelConfig
+from depthbox.experiment import PLACES, DataConfig, Experiment, SemanticDataConfig, VideoDataConfig, name_of
+from depthbox.models.config import ModelConfig
 from depthbox.supervision.build import check_method
+from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.tracking import redacted
-from depthbox.train.inputs import data_copy, data_root, depth_spec, read_split
+from depthbox.train.depth_setup import depth_setup
+from depthbox.train.inputs import data_copy, data_root, read_split
 from depthbox.train.job import Job
 from depthbox.train.labels import sees_masks, training_data
+from depthbox.train.prepare_semantic import prepare_semantic
 from depthbox.train.prepare_video import prepare_video
 from depthbox.train.state import initial_model
 
@@ -40,6 +37,8 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the data and make the job. Raises `InputError` or `UsageError` in words."""
     if isinstance(experiment.data, VideoDataConfig):
         return prepare_video(_with_absolute_paths(experiment), run_id=run_id)
+    if isinstance(experiment.data, SemanticDataConfig):
+        return prepare_semantic(_with_absolute_paths(experiment), run_id=run_id)
     copy = data_copy(experiment.data.root)
     root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train, plan = training_data(experiment, root)
@@ -57,9 +56,8 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         refuse_leak(train, val)
     for finding in validate_data(train, val, decode=False, leaks=not strict):
         log.warning("%s", finding)
-    depth = _depth_setup(experiment.depth, root, train, uri=experiment.tracking.uri)
-    if depth is None and experiment.depth.disturb != DisturbConfig():
-        raise UsageError("depth.disturb has nothing to disturb; set depth.source")
+    photos = [record.path for record in train.records]
+    depth = depth_setup(experiment.depth, root, photos, uri=experiment.tracking.uri)
     experiment = _with_absolute_paths(experiment)
     words = plan.words if isinstance(plan, MixedPlan) else ()
     _check_model(experiment, classes=len(train.class_names), depth=depth is not None, words=words)
@@ -106,38 +104,11 @@ def claim_folder(experiment: Experiment) -> str:
         ) from error
 
 
-def _depth_setup(depth: DepthConfig, root: Path, train: CocoData, *, uri: str) -> DepthSetup | None:
-    """How to make the depth stage, after a look at what can be wrong: weights, maps that are missing, their sign."""
-    spec = depth_spec(depth.source, root, uri=uri)
-    estimator = build_estimator(spec, device=depth.device, maps_kind=depth.maps.kind, maps_zero=depth.maps.zero)
-    if estimator is None:
-        return None
-    if isinstance(estimator, MapsDepth):
-        _check_maps(estimator, [record.path for record in train.records], trust_sign=depth.maps.sign == "trust")
-    cache = Path(depth.cache).expanduser() if depth.cache else default_cache_folder()
-    return DepthSetup(
-        spec=spec,
-        cache_folder=str(cache.absolute()),
-        device=depth.device,
-        maps_kind=depth.maps.kind,
-        maps_zero=depth.maps.zero,
-    )
-
-
-def _check_maps(maps: MapsDepth, photos: list[str], *, trust_sign: bool) -> None:
-    maps.require(photos)
-    for finding in maps.findings(photos):
-        if "inverted" in finding and not trust_sign:
-            cause = finding.removeprefix(f"{maps.folder}: ")
-            raise InputError(maps.folder, "", cause, "depth.maps.sign=trust if the maps are right as they are")
-        log.warning("%s", finding)
-
-
 def _with_absolute_paths(experiment: Experiment) -> Experiment:
     """Weights are given from the current folder, which a Ray worker does not share."""
     model = experiment.model
     paths = {"init": model.init} | ({} if model.weights in WORDS else {"weights": model.weights})
-    if isinstance(model, SdeModelConfig) and model.pose_weights not in WORDS:
+    if not isinstance(model, ModelConfig) and model.pose_weights not in WORDS:
         paths["pose_weights"] = model.pose_weights
     return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
 
@@ -146,5 +117,6 @@ def _check_model(experiment: Experiment, *, classes: int, depth: bool, words: Co
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
     model = experiment.model
     assert isinstance(model, ModelConfig)
+    assert not isinstance(experiment.method, DepthSsdaConfig)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
     initial_model(experiment, classes=classes)

@@ -73,7 +73,7 @@ class Progress:
             parts += [f"loss {metrics['loss/total']:.3f}", f"{metrics['images_per_second']:.1f} img/s"]
         parts += [
             f"{name.removeprefix('val/')} {metrics[name]:.3f}"
-            for name in ("val/mask_ap", "val/mask_ap50", "val/box_ap", "val/spearman", "val/abs_rel")
+            for name in ("val/mask_ap", "val/mask_ap50", "val/box_ap", "val/spearman", "val/abs_rel", "val/miou")
             if not math.isnan(metrics.get(name, math.nan))
         ]
         done = step - (self._first_step or 0)

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +17,19 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from depthbox.core.errors import InputError
-from depthbox.data.shape import StreamShape
-from depthbox.data.source import Packed
+from depthbox.data.shape import DepthSetup, StreamShape
+from depthbox.data.source import Packed, Source
 from depthbox.data.stream import build_stream, data_options
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.job import Job
 from depthbox.train.mirror import RESULTS
 from depthbox.train.nodes import check_address, check_nodes
+from depthbox.train.pairing import with_outlines
 from depthbox.train.progress import Relay
 from depthbox.train.resources import plan_resources
 from depthbox.train.stop import Interrupted, interruption
 
-__all__ = ["cluster_of", "launch_on_ray", "start_ray"]
+__all__ = ["cluster_of", "driver_packs", "launch_on_ray", "start_ray"]
 
 COLLECTIVE_LIMIT_S = 300
 """A worker that hangs in a collective is given up after this; Ray's default is half an hour."""
@@ -97,6 +99,7 @@ def launch_on_ray(job: Job, *, within_trial: bool = False) -> None:
     check_nodes(job, plan)
     _failure_file(job).unlink(missing_ok=True)
     job.mirror.remove("failure.pickle", "stop", "progress.txt")
+    job = with_outlines(job, partial(driver_packs, job.depth, plan.stream))
     trainer = TorchTrainer(
         partial(_worker, job, plan.torch_threads),
         torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo", timeout_s=COLLECTIVE_LIMIT_S),
@@ -138,6 +141,14 @@ def _stream(job: Job, shape: StreamShape) -> "ray.data.Dataset":
     # A finished run has no step left; one is streamed and never read.
     last = job.experiment.schedule.steps
     return build_stream(job.source, job.depth, range(min(start, last - 1), last), shape)
+
+
+def driver_packs(depth: DepthSetup | None, shape: StreamShape, source: Source, steps: range) -> Iterator[Packed]:
+    """Read by the driver, before there are workers."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    stream = build_stream(source, depth, steps, replace(shape, world_size=1))
+    for batch in stream.iter_batches(batch_size=1, batch_format="numpy"):
+        yield pickle.loads(batch["pack"][0])
 
 
 def _worker(job: Job, threads: int) -> None:

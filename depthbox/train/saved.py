@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,10 +13,11 @@ from torch import Tensor
 from depthbox.core.config import vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment
-from depthbox.models import backbone as backbones
-from depthbox.models.config import ModelConfig
+from depthbox.models.backbone import bare_backbone
+from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
+from depthbox.models.dense_head import DenseNetwork, untrained_dense
 from depthbox.models.segmenter import Model, build, compose
-from depthbox.recipes import box_depth
+from depthbox.recipes import box_depth, depth_ssda
 from depthbox.train.checkpoint import latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
 
@@ -34,10 +36,10 @@ class SavedRun:
     classes: tuple[str, ...]
     """Empty where only a checkpoint is there."""
 
-    def model(self, *, classes: int, experiment: Experiment) -> Model:
+    def model(self, *, classes: int, experiment: Experiment) -> Model | DenseNetwork:
         """The trained network on the device and in the precision of `experiment`, ready to predict."""
         device = choose_device(experiment.device)
-        assert isinstance(experiment.model, ModelConfig)
+        assert not isinstance(experiment.model, SdeModelConfig)
         model = with_weights(experiment.model, load_model(self.weights), classes=classes, named=str(self.weights))
         model.mixed = mixed_precision(experiment.schedule.precision, device)
         return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -63,7 +65,11 @@ def open_run_folder(folder: Path) -> SavedRun:
 def _experiment(record: Path) -> Experiment:
     try:
         settings = json.loads(record.read_text())["settings"]
-        return vary(box_depth(), {name: value for name, value in settings.items() if not name.startswith("method.")})
+        semantic = "data.train.labels" in settings
+        return vary(
+            depth_ssda() if semantic else box_depth(),
+            {name: value for name, value in settings.items() if not name.startswith("method.")},
+        )
     except (OSError, ValueError, KeyError, AttributeError) as error:  # UsageError is a ValueError
         words = str(error) if isinstance(error, UsageError) else f"not the record of a run ({error})"
         raise InputError(record, "", words, "it was written by another version, or edited; train anew") from None
@@ -77,7 +83,15 @@ def _classes(weights: Path) -> tuple[str, ...]:
         raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
-def with_weights(config: ModelConfig, state: Mapping[str, Tensor], *, classes: int, named: str) -> Model:
+@overload
+def with_weights(config: ModelConfig, state: Mapping[str, Tensor], *, classes: int, named: str) -> Model: ...
+@overload
+def with_weights(
+    config: ModelConfig | DenseModelConfig, state: Mapping[str, Tensor], *, classes: int, named: str
+) -> Model | DenseNetwork: ...
+def with_weights(
+    config: ModelConfig | DenseModelConfig, state: Mapping[str, Tensor], *, classes: int, named: str
+) -> Model | DenseNetwork:
     """The network of `config` with the weights `state`, in float32 on the CPU, ready to predict. Raises `InputError` where they do not fit."""
     model = _untrained(config, classes=classes)
     try:
@@ -89,9 +103,10 @@ def with_weights(config: ModelConfig, state: Mapping[str, Tensor], *, classes: i
     return model.eval()
 
 
-def _untrained(config: ModelConfig, *, classes: int) -> Model:
+def _untrained(config: ModelConfig | DenseModelConfig, *, classes: int) -> Model | DenseNetwork:
     """The architecture alone: where a run started from pretrained weights, they may be gone, and are not needed."""
+    if isinstance(config, DenseModelConfig):
+        return untrained_dense(config, classes=classes)
     if config.weights == "none":
         return build(config, classes=classes)
-    network = backbones._create(config.backbone, "none")
-    return compose(config, backbones.Backbone(network), classes=classes)
+    return compose(config, bare_backbone(config.backbone, weights=config.weights), classes=classes)

@@ -10,24 +10,29 @@ from torch.nn.parallel import DistributedDataParallel
 
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
-from depthbox.data.mixture import MixedPlan
-from depthbox.experiment import Experiment
-from depthbox.models.config import SdeModelConfig
+from depthbox.experiment import Experiment, SemanticDataConfig
+from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
+from depthbox.models.dense_head import DenseNetwork, build_dense
 from depthbox.models.sde_net import SdeNetwork, build_sde
 from depthbox.models.segmenter import Model, build
-from depthbox.supervision.build import build_method
+from depthbox.supervision.build import build_method, build_ssda
+from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.supervision.method import Method
-from depthbox.train.checkpoint import Checkpoint, latest_checkpoint, load_model, restore, save_checkpoint
+from depthbox.train.checkpoint import Checkpoint, latest_checkpoint, restore, save_checkpoint
 from depthbox.train.counters import Counters
 from depthbox.train.job import Job
 from depthbox.train.optimizer import build_optimizer
+from depthbox.train.transfer import start_from
 
 __all__ = ["TrainState", "choose_device", "cpu_computes_bfloat16", "initial_model", "make_state", "mixed_precision"]
 
 
+Network = Model | SdeNetwork | DenseNetwork
+
+
 @dataclass(slots=True, kw_only=True)
 class TrainState:
-    model: Model | SdeNetwork
+    model: Network
     student: nn.Module
     """The model, wrapped in DDP where there are several workers."""
     method: Method
@@ -73,18 +78,10 @@ def make_state(job: Job) -> TrainState:
     device = choose_device(experiment.device)
     model = initial_model(experiment, classes=len(job.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.mixed = mixed_precision(experiment.schedule.precision, device)
-    method = build_method(
-        experiment.method,
-        model,
-        steps=experiment.schedule.steps,
-        depth=job.depth is not None,
-        class_names=job.classes,
-        words=job.source.plan.words if isinstance(job.source.plan, MixedPlan) else (),
-    )
     state = TrainState(
         model=model,
         student=model,
-        method=method,
+        method=_method(job, model),
         optimizer=build_optimizer(model, experiment.schedule),
         counters=Counters(),
         step=0,
@@ -104,14 +101,36 @@ def make_state(job: Job) -> TrainState:
     return state
 
 
-def initial_model(experiment: Experiment, *, classes: int) -> Model | SdeNetwork:
+def _method(job: Job, model: Network) -> Method:
+    experiment, config, depth = job.experiment, job.experiment.method, job.depth is not None
+    if isinstance(config, DepthSsdaConfig):
+        assert isinstance(model, DenseNetwork) and isinstance(experiment.data, SemanticDataConfig)
+        return build_ssda(config, model, depth=depth, source=bool(experiment.data.source.images))
+    return build_method(
+        config,
+        model,
+        steps=experiment.schedule.steps,
+        depth=depth,
+        class_names=job.classes,
+        words=job.source.plan.words if isinstance(job.source.plan, MixedPlan) else (),
+    )
+
+
+def initial_model(experiment: Experiment, *, classes: int) -> Network:
     """The network before the first step: weights of new layers from the seed, then `model.init` where names and shapes fit."""
     torch.manual_seed(experiment.seed)
-    config = experiment.model
-    model = build_sde(config) if isinstance(config, SdeModelConfig) else build(config, classes=classes)
+    model = _built(experiment.model, classes=classes)
     if experiment.model.init:
-        _start_from(model, experiment.model.init)
+        start_from(model, experiment.model.init)
     return model
+
+
+def _built(config: ModelConfig | SdeModelConfig | DenseModelConfig, *, classes: int) -> Network:
+    if isinstance(config, SdeModelConfig):
+        return build_sde(config)
+    if isinstance(config, DenseModelConfig):
+        return build_dense(config, classes=classes)
+    return build(config, classes=classes)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -143,19 +162,3 @@ def _continue(state: TrainState, checkpoint: Checkpoint) -> None:
     # Rank 0 carries the totals on; the other ranks count from zero.
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         state.counters = Counters(cast(dict, saved)["counters"])
-
-
-def _start_from(model: Model | SdeNetwork, source: str) -> None:
-    """Copy every tensor whose name and shape fit; the classifier of another class count stays new."""
-    from pathlib import Path
-
-    loaded, own = load_model(Path(source)), model.state_dict()
-    fitting = {name: tensor for name, tensor in loaded.items() if name in own and own[name].shape == tensor.shape}
-    if not any(name.startswith("backbone.") for name in fitting):
-        raise InputError(
-            source,
-            "",
-            "shares no backbone weight with this model",
-            f"set model.backbone and model.channels as in that run (here {model.config.backbone})",
-        )
-    model.load_state_dict(fitting, strict=False)

@@ -109,7 +109,7 @@ def _metadata(job: Job, scores: Scores) -> dict[str, str]:
     method, views = experiment.method, experiment.data.views
     if isinstance(method, SdeConfig):
         said[SDE_NOTE] = {"short_side": views.short_side, "nearest": method.nearest, "farthest": method.farthest}
-    else:
+    elif isinstance(job.source.data, CocoData):
         said |= {"category_ids": job.source.data.category_ids, "inference": flatten(experiment.inference)}
     return {name: json.dumps(value) for name, value in said.items()}
 

@@ -51,6 +51,28 @@ def test_weights_are_part_of_a_cell_by_what_is_in_them(tmp_path: Path) -> None:
     assert here == there and not set(here) & set(other) and not set(here) & {c.digest for c in TABLE.cells()}
 
 
+def test_a_table_builds_on_runs_by_what_their_weights_are_and_on_the_seed(tmp_path: Path) -> None:
+    rows = {"ours": {"depth.source": "run:{sde}", "data.train.labelled": "splits/{seed}.txt"}, "theirs": {}}
+    table = Ablation(base=box_depth(), rows=rows, seeds=(0, 1), runs={"sde": ""})
+    with pytest.raises(UsageError, match="sde=FOLDER is needed"):
+        table.digest
+    with pytest.raises(InputError, match="holds no model.safetensors"):
+        table.placed({"sde": str(tmp_path)}).digest
+    digests = []
+    for name, content in (("here", b"one"), ("there", b"one"), ("other", b"two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        cells = list(table.placed({"sde": str(tmp_path / name)}).cells())
+        assert cells[2].here.depth.source == f"run:{tmp_path / name}"
+        assert cells[2].here.data.train.labelled == "splits/1.txt"  # type: ignore[union-attr]
+        digests.append([cell.digest for cell in cells])
+    here, there, other = digests
+    assert here == there and len(set(here)) == 4
+    assert [a == b for a, b in zip(here, other, strict=True)] == [False, True, False, True]
+    with pytest.raises(UsageError, match="sda would change the table; allowed here are sde, "):
+        table.placed({"sda": "x"})
+
+
 def test_a_finished_cell_is_found_again_whatever_file_it_is_in(tmp_path):
     kept = {"row": "base", "seed": 0, "seconds": 90.0, "machine": "m", "commit": "c"}
     one, other = (Finished(digest=digest, scores={"mask_ap": 0.2}, **kept) for digest in "ab")
@@ -75,9 +97,11 @@ def test_a_file_without_a_table_is_named(tmp_path):
     assert load_table(Path(__file__).parents[1] / "finished_table.py").about.startswith("Does colour matter?")
 
 
-def test_every_table_of_the_repository_builds_every_row():
+def test_every_table_of_the_repository_builds_every_row(tmp_path: Path):
+    (tmp_path / "model.safetensors").write_bytes(b"of a run that a table builds on")
     for file in sorted((Path(__file__).parents[2] / "experiments").glob("table_*.py")):
         table = load_table(file)
+        table = table.placed(dict.fromkeys(table.runs, str(tmp_path)))
         digests = [c.digest for c in table.cells()]
         assert len(set(digests)) == len(digests) == len(table.rows) * len(table.seeds)
 

@@ -13,7 +13,8 @@ from depthbox.models.sde_net import SdeOutputs
 from depthbox.ops.geometry import rigid_motion
 from depthbox.supervision.config import SdeConfig, SdeWeights
 from depthbox.supervision.method import weigh
-from depthbox.supervision.selfsup import SelfSupervised, disparity_spread, photometric_terms
+from depthbox.supervision.parts.photometric_terms import disparity_spread, photometric_terms
+from depthbox.supervision.selfsup import SelfSupervised
 
 CONFIG = SdeConfig(nearest=1.0, farthest=10.0, scale_free=False)
 INTRINSICS = torch.tensor([[0.75, 1.0, 0.5, 0.5]])
