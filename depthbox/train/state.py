@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
+from depthbox.data.mixture import MixedPlan
 from depthbox.experiment import Experiment, SemanticDataConfig
 from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
 from depthbox.models.dense_head import DenseNetwork, build_dense
