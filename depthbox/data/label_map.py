@@ -29,6 +29,8 @@ def read_labels(path: str | Path, table: LabelTable, *, expect_hw: tuple[int, in
         codes, palette = _decoded(path)
     except BadImage:
         raise
+    except Image.UnidentifiedImageError:
+        raise BadImage(path, "is no picture of a known format") from None
     # A damaged file makes Pillow raise whatever its parser stumbles over.
     except Exception as error:
         raise BadImage(path, f"cannot be read as a label map ({type(error).__name__}: {error})") from None

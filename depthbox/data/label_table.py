@@ -1,5 +1,6 @@
 """What the pixels of label maps mean: a table from ids and colours to classes, kept as JSON, built in for the known data sets."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,9 +52,10 @@ def read_table(named: str, root: Path) -> LabelTable:
         return _parsed(_FOLDER / f"{named}.json", named)
     file = next((base / Path(named).expanduser() for base in (root, Path.cwd()) if (base / named).is_file()), None)
     if file is None:
-        raise InputError(
-            named, "", "is no built-in table and no file", f"built in are {', '.join(BUILT_IN)}; or {_FORM}"
-        )
+        near = difflib.get_close_matches(named, BUILT_IN, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        cause = "is no built-in table and no file"
+        raise InputError(named, "", cause, f"{hint}built in are {', '.join(BUILT_IN)}; or {_FORM}")
     return _parsed(file, file.name)
 
 

@@ -197,7 +197,7 @@ def test_a_table_that_is_none(tmp_path: Path, said: str, match: str):
 def test_a_table_s_name(tmp_path: Path):
     with pytest.raises(UsageError, match="cityscapes, gta5, synthia"):
         read_table("", tmp_path)
-    with pytest.raises(InputError, match="is no built-in table and no file"):
+    with pytest.raises(InputError, match=r"is no built-in table and no file .*did you mean cityscapes\?"):
         read_table("cityscape", tmp_path)
 
 
