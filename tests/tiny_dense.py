@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
-from tiny_semantic import write_tiny_semantic
+from tiny_semantic import write_labelled_video, write_tiny_semantic
 
 from depthbox.core.config import vary
 from depthbox.experiment import Experiment
 from depthbox.recipes import recipe
 
-__all__ = ["tiny_dense", "write_tiny_dense"]
+__all__ = ["SEVERAL_TASKS", "tiny_dense", "write_tiny_dense"]
+
+SEVERAL_TASKS: dict[str, object] = {
+    "data.train.images": "video/seq_[01]/frame_*.png", "data.train.labels": "video/seq_[01]/semantic_*.png", "data.table": "video/table.json",
+    "data.train.labelled": "", "data.val.images": "video/seq_2/frame_*.png", "data.val.labels": "video/seq_2/semantic_*.png",
+    "data.labelled_share": 1, "data.gap": 1, "model.multi_task": True, "model.pose_backbone": "test_efficientnet", "model.pose_weights": "none",
+}  # fmt: skip
+"""On the little video instead of the photos."""
 
 
 def write_tiny_dense(root: Path) -> Path:
-    """`root/{train,val,other}/{photos,labels}`, `root/train/table.json`, `root/labelled.txt`."""
+    """`root/{train,val,other}/{photos,labels}`, `root/train/table.json`, `root/labelled.txt`, and `root/video`."""
+    write_labelled_video(root / "video")
     for number, (name, photos) in enumerate({"train": 6, "val": 3, "other": 4}.items()):
         write_tiny_semantic(root / name, photos=photos, seed=number)
     (root / "labelled.txt").write_text("p_00.png\np_03.png\n")

@@ -67,7 +67,18 @@ def test_the_shards_are_the_packs_of_the_local_launcher(data: Path, tmp_path: Pa
 def share_of(pack: Packed, slots: range) -> Packed:
     """What a rank's pack holds of the whole batch."""
     cut = slice(slots.start, slots.stop)
-    names = ("weak", "strong", "disparity", "sizes_hw", "boxes", "labels", "image_ids", "supervision", "semantic")
+    names = (
+        "weak",
+        "strong",
+        "disparity",
+        "sizes_hw",
+        "boxes",
+        "labels",
+        "image_ids",
+        "supervision",
+        "semantic",
+        "semantic_truth",
+    )
     assert pack.frames is not None
     frames = replace(
         pack.frames, **{name: getattr(pack.frames, name)[cut] for name in ("plain", "strong", "intrinsics")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_dense import tiny_dense, write_tiny_dense
+from tiny_dense import SEVERAL_TASKS, tiny_dense, write_tiny_dense
 from tiny_video import tiny_sde, write_tiny_video
 from weights import same_weights
 
@@ -66,7 +66,7 @@ def test_the_best_is_told_beside_the_last_and_never_instead():
     assert with_best({"miou": math.nan}, best, step=50) == best
 
 
-@pytest.mark.parametrize("settings", [{}, {"method.cross_domain": True, **OTHER}])
+@pytest.mark.parametrize("settings", [{}, {"method.cross_domain": True, **OTHER}, SEVERAL_TASKS])
 def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, monkeypatch, settings: dict) -> None:
     whole = run(tiny_dense(data, tmp_path / "whole", **settings))
     asked = iter([False, False, True] + [False] * 9)
@@ -110,6 +110,9 @@ def test_a_depth_network_is_where_it_starts(data: Path, depth_run: Path, tmp_pat
     with caplog.at_level(logging.INFO, logger="depthbox"):
         prepare(tiny_dense(data, tmp_path / "other", **{"model.init": str(depth_run), "model.width": 16, **CLASS}))
     assert "taken: backbone; taken in part: decoder" in caplog.text
+    with caplog.at_level(logging.INFO, logger="depthbox"):
+        prepare(tiny_dense(data, tmp_path / "both", **{"model.init": str(depth_run), **SEVERAL_TASKS}))
+    assert "backbone, decoder, depth_decoder, pose_backbone, pose_head" in caplog.text
     with pytest.raises(InputError, match=r"shares no backbone weight.*model\.backbone=mobilenetv2_100"):
         prepare(
             tiny_dense(data, tmp_path / "no", **{"model.init": str(depth_run), "model.backbone": "mobilenetv2_100"})
