@@ -59,7 +59,7 @@ def test_the_actions_of_depth_are_listed() -> None:
     assert all(f"depthbox depth {action}" in shown for action in ("run", "evaluate", "train"))
 
 
-@pytest.mark.parametrize("method", [method for method in READY if method != "sde"])
+@pytest.mark.parametrize("method", [method for method in READY if method not in ("sde", "depth_ssda")])
 def test_the_names_of_the_contract(method: str) -> None:
     words = [
         *("data.root=/d", "data.train.images=a", "data.train.annotations=b", "data.val.images=c"),
@@ -68,6 +68,17 @@ def test_the_names_of_the_contract(method: str) -> None:
         *("workers=2", "launcher=local", "seed=3", "out=o", "tracking.uri=none"),
     ]
     answer = depthbox("train", method, "--dry-run", *words, "--json")
+    assert answer.status == 0, answer.err
+    settings = answer.json["settings"]
+    assert {f"{name}={settings[name]}" for name in (word.partition("=")[0] for word in words)} == set(words)
+
+
+def test_the_names_of_the_contract_for_classes_of_pixels() -> None:
+    words = ["data.root=/d", "data.table=camvid", "data.train.images=a", "data.train.labels=b", "data.train.labelled=l", "data.val.images=c",
+             "data.val.labels=e", "data.labelled_share=0.25", "data.source.images=s", "data.source.labels=t", "data.source_share=0.5",
+             "depth.source=run:r", "method.mixing=class", "method.cross_domain=True", "model.multi_task=True", "data.gap=1", "model.init=r",
+             "schedule.steps=7", "batch_size=4", "workers=2", "launcher=local", "seed=3", "out=o", "tracking.uri=none"]  # fmt: skip
+    answer = depthbox("train", "depth_ssda", "--dry-run", *words, "--json")
     assert answer.status == 0, answer.err
     settings = answer.json["settings"]
     assert {f"{name}={settings[name]}" for name in (word.partition("=")[0] for word in words)} == set(words)
@@ -107,6 +118,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_its_arithmetic() -> None:
         (["train"], "which method?"),
         (["train", "box_dept"], "did you mean box_depth?"),
         (["train", "depth_ssda"], "data.table= is needed"),
+        (["train", "depth_ssda", "register=streets"], "what is registered is served, and finds objects"),
         (["train", "box_depth", "schedul.steps=3"], "did you mean schedule.steps"),
         (["train", "box_depth", "schedule.steps=many"], "takes int"),
         (["train", "box_depth", "launcher=slurm"], "allowed are ray, local"),

@@ -33,6 +33,6 @@ def tiny_dense(data: Path, out: Path, **overrides: object) -> Experiment:
         "data.train.labelled": str(data / "labelled.txt"), "data.val.images": "val/photos", "data.val.labels": "val/labels",
         "data.views.short_side": 32, "model.backbone": "test_efficientnet", "model.weights": "none", "model.width": 8,
         "schedule.steps": 6, "schedule.log_every": 1, "schedule.checkpoint_every": 2, "schedule.evaluate_every": 2, "schedule.precision": "float32",
-        "batch_size": 4, "launcher": "local", "data.processes": 0, "out": str(out), "tracking.uri": "none",
+        "depth.cache": str(data / "cache"), "batch_size": 4, "launcher": "local", "data.processes": 0, "out": str(out), "tracking.uri": "none",
     }  # fmt: skip
     return vary(recipe("depth_ssda"), settings | overrides)

@@ -63,8 +63,7 @@ def _from_run(folder: Path, *, name: str) -> TrainedModel:
     run = open_run_folder(folder)
     experiment, result = run.experiment, folder / "result.json"
     if isinstance(experiment.model, DenseModelConfig) or isinstance(experiment.data, SemanticDataConfig):
-        cause = "gives every pixel a class, and finds no objects"
-        raise InputError(name, "", cause, f"score it with `depthbox evaluate run={folder}`")
+        raise _without_objects(name)
     if isinstance(experiment.data, VideoDataConfig) or isinstance(experiment.model, SdeModelConfig):
         raise InputError(name, "", "is a depth network, which finds no objects", f"use it as depth.source=run:{folder}")
     beside: dict[str, object] = {
@@ -80,6 +79,8 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
     if file.suffix != ".safetensors":
         load_model(file)  # says why
     said = _metadata(file)
+    if said.get("method") == "depth_ssda":
+        raise _without_objects(str(file))
     try:
         configs = [
             vary(kind(), said.get(key) or {})  # type: ignore[call-overload]
@@ -91,6 +92,11 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
         cause = "does not say which network its weights are of"
         raise InputError(file, "metadata", cause, "give the model.safetensors of a finished run, or its folder")
     return _trained(file, name, said, *configs)
+
+
+def _without_objects(name: str) -> InputError:
+    cause = "gives every pixel a class, and finds no objects"
+    return InputError(name, "", cause, "`depthbox evaluate run=FOLDER` scores such a run")
 
 
 def _trained(

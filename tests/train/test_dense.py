@@ -40,7 +40,7 @@ def test_scores_last_and_best_and_by_class(finished):
     answer = finished.as_json()
     assert {"miou", "best_miou", "best_step", "pixel_accuracy", "iou/red", "iou/green", "iou/blue"} <= answer.keys()
     assert "mask_ap" not in answer and 0 < answer["miou"] <= answer["best_miou"] and answer["best_step"] in (2, 4, 6)
-    assert answer["rows_in"] == answer["rows_ok"] == 6 and answer["depth_inferences"] == 6
+    assert answer["rows_in"] == answer["rows_ok"] == 6 and answer["depth_inferences"] + answer["cache_hits"] > 6
     for name in ("predictions.png", "mixtures.png"):
         assert (finished.out / name).is_file()
 
