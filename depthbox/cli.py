@@ -63,7 +63,7 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
         usage="""  depthbox ablate experiments/table_NAME.py [data.root=DIR] [seeds=0,1] [rows=TEXT] [cells=N] [tracking.uri=URI] [out=DIR]
 
 finished cells are lines of experiments/results/*.jsonl and never run again; the table is written beside them as Markdown,
-CSV and an HTML page with plots, and into a parent run in MLflow""",
+CSV and an HTML page with plots, and into a parent run in MLflow; a table that builds on a finished run asks for it (sde=FOLDER)""",
         plans=True,
     ),
     "sweep": Command(

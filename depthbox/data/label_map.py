@@ -17,6 +17,8 @@ __all__ = ["read_labels"]
 _UNKNOWN = -1
 _LOSSLESS = ("PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 _IDS = 1 << 16
+LABEL_IDS = ("cityscapes", "gta5")
+"""Tables of label ids, beside whose files those of training ids lie."""
 
 
 def read_labels(path: str | Path, table: LabelTable, *, expect_hw: tuple[int, int] | None = None) -> np.ndarray:
@@ -25,10 +27,18 @@ def read_labels(path: str | Path, table: LabelTable, *, expect_hw: tuple[int, in
     Raises `BadImage` for a file that cannot be read or has another size than its photo (`expect_hw`), which concerns this file alone, and
     `InputError` for ids or colours that the table does not know, which concerns the table.
     """
+    if "TrainIds" in Path(path).name and table.name in LABEL_IDS:
+        cause, next_step = (
+            "holds training ids, which mean other classes than label ids do",
+            "give the *_labelIds.png files",
+        )
+        raise InputError(path, "", cause, next_step)
     try:
         codes, palette = _decoded(path)
     except BadImage:
         raise
+    except Image.UnidentifiedImageError:
+        raise BadImage(path, "is no picture of a known format") from None
     # A damaged file makes Pillow raise whatever its parser stumbles over.
     except Exception as error:
         raise BadImage(path, f"cannot be read as a label map ({type(error).__name__}: {error})") from None
@@ -144,7 +154,7 @@ def _not_in_table(
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     share = f"{unknown.mean():.2%} of its pixels"
     cause = f"{kind}{'s' * (len(found) > 1)} {' '.join(words)}{more} not in the table {table.name} ({share})"
-    return InputError(path, "", cause, f"{_allowed(table, kind)}; {_hint(table, path)}{_own_table(key, words)}")
+    return InputError(path, "", cause, f"{_allowed(table, kind)}; {_hint(table)}{_own_table(key, words)}")
 
 
 def _allowed(table: LabelTable, kind: str) -> str:
@@ -157,9 +167,7 @@ def _allowed(table: LabelTable, kind: str) -> str:
     )
 
 
-def _hint(table: LabelTable, path: str | Path) -> str:
-    if "TrainIds" in Path(path).name:
-        return "give the *_labelIds.png files instead; "
+def _hint(table: LabelTable) -> str:
     return "another data.table= fits perhaps; " if table.ids else ""
 
 

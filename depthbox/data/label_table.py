@@ -1,5 +1,6 @@
 """What the pixels of label maps mean: a table from ids and colours to classes, kept as JSON, built in for the known data sets."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,8 @@ def read_table(named: str, root: Path) -> LabelTable:
     """A built-in table by its name, or a JSON file below `root` or from the current folder. Raises `UsageError`, `InputError` in words.
 
     The file: `{"ids": {"7": "road"}, "colours": {"128,64,128": "road"}, "classes": ["road"]}`: at least one of the first two; null for pixels that
-    are neither learnt nor scored; `classes` gives an order, else it is that of the table. `semantic` may stand for `ids`.
+    are neither learnt nor scored, and so is the id 255 unless the file says what it is; `classes` gives an order, else it is that of the table.
+    `semantic` may stand for `ids`.
     """
     if not named:
         raise UsageError(f"data.table= is needed: {', '.join(BUILT_IN)}, or a JSON file")
@@ -51,10 +53,13 @@ def read_table(named: str, root: Path) -> LabelTable:
         return _parsed(_FOLDER / f"{named}.json", named)
     file = next((base / Path(named).expanduser() for base in (root, Path.cwd()) if (base / named).is_file()), None)
     if file is None:
-        raise InputError(
-            named, "", "is no built-in table and no file", f"built in are {', '.join(BUILT_IN)}; or {_FORM}"
-        )
-    return _parsed(file, file.name)
+        near = difflib.get_close_matches(named, BUILT_IN, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        cause = "is no built-in table and no file"
+        raise InputError(named, "", cause, f"{hint}built in are {', '.join(BUILT_IN)}; or {_FORM}")
+    table = _parsed(file, file.name)
+    # Almost every tool writes 255 for "nobody knows"; the data sets that are built in do not.
+    return replace(table, ids={IGNORE: IGNORE} | dict(table.ids)) if table.ids else table
 
 
 def source_table(source: LabelTable, target: LabelTable, *, shared: bool) -> tuple[LabelTable, LabelTable]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthbox.core.errors import InputError
 from depthbox.data.config import SemanticViewsConfig
 from depthbox.data.decode import BadImage, Decoded, read_image
 from depthbox.data.label_map import read_labels
@@ -60,7 +61,7 @@ class SemanticSource(Source):
             return nobody_knows
         try:
             return _at_most(read_labels(record.label_path, record.table, expect_hw=size_hw), shown_hw)
-        except BadImage:
+        except (BadImage, InputError):
             if record.supervision != "none":
                 raise
             return nobody_knows

@@ -34,23 +34,25 @@ def with_neighbours(data: SemanticData, root: Path, *, gap: int, frames: str = "
     return replace(data, records=records, digest=digest_of(records))
 
 
-def _neighbours(frames: list[Path], gap: int) -> dict[tuple[str, str], tuple[Path, Path]]:
-    """(folder, name) of a frame -> those around it."""
+def _neighbours(frames: list[Path], gap: int) -> dict[tuple[str, str], tuple[Path, Path, Path]]:
+    """(folder, name) of a frame -> those around it, and the first of its sequence."""
     found = {}
     for sequence in sequences_of(frames):
         for i in range(gap, len(sequence) - gap):
-            found[sequence[i].parent.name, sequence[i].name] = sequence[i - gap], sequence[i + gap]
+            found[sequence[i].parent.name, sequence[i].name] = sequence[i - gap], sequence[i + gap], sequence[0]
     return found
 
 
 def _record(
-    record: SemanticRecord, near: dict[tuple[str, str], tuple[Path, Path]], cameras: dict[Path, Intrinsics], root: Path
+    record: SemanticRecord,
+    near: dict[tuple[str, str], tuple[Path, Path, Path]],
+    cameras: dict[Path, Intrinsics],
+    root: Path,
 ) -> SemanticRecord:
     photo = Path(record.path)
-    around = near.get((photo.parent.name, photo.name))
-    if around is None:
+    if (photo.parent.name, photo.name) not in near:
         return record
-    folder = around[0].parent
-    if folder not in cameras:
-        cameras[folder] = read_intrinsics(folder, root=root, size_hw=record.size_hw, first=around[0])
-    return replace(record, before=str(around[0]), after=str(around[1]), intrinsics=cameras[folder])
+    before, after, first = near[photo.parent.name, photo.name]
+    if first not in cameras:
+        cameras[first] = read_intrinsics(first.parent, root=root, size_hw=record.size_hw, first=first)
+    return replace(record, before=str(before), after=str(after), intrinsics=cameras[first])

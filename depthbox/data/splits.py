@@ -13,7 +13,7 @@ from depthbox.data.decode import shown
 from depthbox.data.schema import CocoData
 from depthbox.data.semantic import SemanticData
 
-__all__ = ["drawn_images", "named_images", "write_split"]
+__all__ = ["drawn_images", "named_images", "photo_names", "write_split"]
 
 FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
 
@@ -142,10 +142,15 @@ def _known(names: list[str], data: CocoData | SemanticData, file: Path, key: str
 
 
 def _by_name(records: Sequence[Photo]) -> dict[str, int]:
-    """Photo name and stem, alone or behind the folder -> image id, where they name one photo."""
-    names = [(name, r.image_id) for r in records for name in _names(Path(r.path))]
+    """What names one photo -> its image id."""
+    return {name: records[place].image_id for name, place in photo_names([r.path for r in records]).items()}
+
+
+def photo_names(paths: Sequence[str]) -> dict[str, int]:
+    """Photo name and stem, alone or behind the folder -> place among the paths, where they name one photo."""
+    names = [(name, place) for place, path in enumerate(paths) for name in _names(Path(path))]
     often = Counter(name for name, _ in names)
-    return {name: number for name, number in names if often[name] == 1}
+    return {name: place for name, place in names if often[name] == 1}
 
 
 def _names(photo: Path) -> set[str]:

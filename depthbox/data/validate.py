@@ -7,8 +7,11 @@ from collections import Counter, defaultdict
 from depthbox.core.errors import InputError, few
 from depthbox.data.decode import BadImage, decode_record
 from depthbox.data.schema import CocoData, ImageRecord
+from depthbox.data.semantic import SemanticData
 
-__all__ = ["refuse_leak", "summary", "validate_data"]
+__all__ = ["refuse_leak", "shared_photos", "summary", "validate_data"]
+
+AnyData = CocoData | SemanticData
 
 
 def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True, leaks: bool = True) -> list[str]:
@@ -20,11 +23,11 @@ def validate_data(train: CocoData, val: CocoData | None, *, decode: bool = True,
     """
     findings = [finding for data in (train, val) if data is not None for finding in _own_findings(data, decode)]
     if val is not None:
-        findings += _class_maps(train, val) + (_shared_photos(train, val) if leaks else [])
+        findings += _class_maps(train, val) + (shared_photos(train, val) if leaks else [])
     return findings
 
 
-def refuse_leak(train: CocoData, val: CocoData) -> None:
+def refuse_leak(train: AnyData, val: AnyData) -> None:
     """Raise InputError where a photo to be trained on, with labels or without, is also one to be scored on (B12)."""
     if pairs := _pairs(train, val):
         cause = f"{len(pairs)} of its photos are also trained on: {few(pairs)}"
@@ -79,13 +82,14 @@ def _class_maps(train: CocoData, val: CocoData) -> list[str]:
     return [f"the classes of {train.source} and {val.source} differ ({said}); use one category list for both"]
 
 
-def _pairs(train: CocoData, val: CocoData) -> list[str]:
+def _pairs(train: AnyData, val: AnyData) -> list[str]:
     """B12, by path and by bytes; only files of equal size are read."""
     ours, theirs = set(_by_path(train)), set(_by_path(val))
     return sorted(ours & theirs) + [f"{theirs} = {ours}" for theirs, ours in _copies(theirs - ours, ours - theirs)]
 
 
-def _shared_photos(train: CocoData, val: CocoData) -> list[str]:
+def shared_photos(train: AnyData, val: AnyData) -> list[str]:
+    """A line where photos of both are the same, by path or by bytes."""
     pairs = _pairs(train, val)
     if not pairs:
         return []
@@ -116,7 +120,7 @@ def _content(path: str) -> str:
         return path
 
 
-def _by_path(data: CocoData) -> dict[str, list[int]]:
+def _by_path(data: AnyData) -> dict[str, list[int]]:
     """Path -> the image ids that name it."""
     ids = defaultdict(list)
     for record in data.records:

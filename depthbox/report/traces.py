@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from depthbox.data.schema import CocoData, Detections
-from depthbox.experiment import Experiment
+from depthbox.experiment import Experiment, SemanticDataConfig
 
 __all__ = ["Trace", "keep_trace", "read_trace"]
 
@@ -19,6 +19,7 @@ log = logging.getLogger("depthbox")
 
 POINTS, DIGITS = 40, 4
 PHOTOS, PANEL_HEIGHT = 5, 112
+LARGEST = (720, 900)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,10 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _strips(digest: str, folder: Path, experiment: Experiment) -> str:
-    """The name of the truth's picture, "" where the photos or what was found in them are not here."""
+    """The name of the truth's picture, "" where the photos or what was found in them are not here; a run on classes of pixels has drawn both."""
+    if isinstance(experiment.data, SemanticDataConfig):
+        _copied(Path(experiment.out) / "predictions.png", folder / f"{digest}.jpg")
+        return ""
     from depthbox.core.errors import InputError, UsageError
     from depthbox.evaluate.figures import Row, image_strip
     from depthbox.train.inputs import data_root, read_split
@@ -84,6 +88,17 @@ def _strips(digest: str, folder: Path, experiment: Experiment) -> str:
     image_strip(rows, folder / f"{digest}.jpg", column="prediction", by_class=by_class, panel_height=PANEL_HEIGHT)
     made = truth.is_file() or image_strip(rows, truth, column="truth", by_class=by_class, panel_height=PANEL_HEIGHT)
     return truth.name if made else ""
+
+
+def _copied(picture: Path, strip: Path) -> None:
+    """As a small photo; nothing where there is no picture."""
+    from PIL import Image
+
+    if picture.is_file():
+        with Image.open(picture) as drawn:
+            small = drawn.convert("RGB")
+            small.thumbnail(LARGEST)
+            small.save(strip, quality=80)
 
 
 def _photos(data: CocoData, found: Mapping[int, Detections]) -> list[dict]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data.splits import photo_names
 from depthbox.experiment import DepthConfig
 
 __all__ = ["Root", "Selected", "Selection", "names_below", "select_photos"]
@@ -96,13 +97,13 @@ def names_below(paths: Sequence[str]) -> list[str]:
 def _labelled(file: Path, names: list[str]) -> list[int]:
     """The places of the names in a split file."""
     try:
-        said = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        lines = [line.strip() for line in file.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             file, "", f"cannot be read ({error})", "labelled= takes a text file, one name a line"
         ) from None
-    places = {name: index for index, name in enumerate(names)}
-    places |= {Path(name).stem: index for index, name in enumerate(names) if Path(name).stem not in places}
+    said = [line for line in lines if line and not line.startswith("#")]
+    places = photo_names(names) | {name: index for index, name in enumerate(names)}
     unknown = [name for name in said if name not in places]
     if unknown:
         cause = f"{unknown[0]} is no photo of images=" + (

@@ -14,6 +14,7 @@ from depthbox.data.label_map import read_labels
 from depthbox.data.label_table import read_table, source_table
 from depthbox.data.semantic import SemanticData, read_semantic
 from depthbox.data.splits import named_images
+from depthbox.data.validate import shared_photos
 from depthbox.experiment import SemanticDataConfig
 
 __all__ = ["class_shares", "read_sets", "validate_semantic"]
@@ -51,8 +52,7 @@ def validate_semantic(sets: dict[str, SemanticData]) -> list[str]:
     """A line a finding: photos and label maps that cannot be used, ids that no table knows, photos of train that val scores, classes nobody shows."""
     findings = [finding for data in sets.values() for finding in (*data.findings, *_of_files(data))]
     if "train" in sets and "val" in sets:
-        shared = {r.path for r in sets["train"].records} & {r.path for r in sets["val"].records}
-        findings += [f"{path}: is in data.train and in data.val" for path in sorted(shared)]
+        findings += shared_photos(sets["train"], sets["val"])
     for name, data in sets.items():
         shares = class_shares(data)
         missing = [one for one, share in shares.items() if share == 0]

@@ -15,6 +15,7 @@ from depthbox.data.plan import Plan
 from depthbox.data.semantic import SemanticData, check_labels, digest_of, read_semantic, with_source
 from depthbox.data.semantic_video import with_neighbours
 from depthbox.data.splits import named_images
+from depthbox.data.validate import refuse_leak
 from depthbox.experiment import Experiment, SemanticDataConfig
 
 __all__ = ["SemanticSets", "semantic_sets", "validation_set"]
@@ -47,7 +48,7 @@ def semantic_sets(experiment: Experiment, root: Path) -> SemanticSets:
     train = _without_undrawn(train, counts)
     val = _validation(data, root, table)
     if val is not None:
-        _refuse_leak(train, val)
+        refuse_leak(train, val)
     for finding in [*train.findings, *(val.findings if val else ())]:
         log.warning("%s", finding)
     plan = _plan(train, counts, seed=experiment.seed, pairing=data.pairing)
@@ -145,13 +146,6 @@ def _validation(data: SemanticDataConfig, root: Path, table: LabelTable) -> Sema
         root, images=data.val.images, labels=data.val.labels, table=table, name="data.val", needs_all=True
     )
     return check_labels(val)
-
-
-def _refuse_leak(train: SemanticData, val: SemanticData) -> None:
-    scored = {record.path for record in val.records}
-    if both := [record.path for record in train.records if record.path in scored]:
-        cause = f"{len(both)} photos are in data.train and in data.val: {few([Path(path).name for path in both])}"
-        raise InputError(train.source, "", cause, "score a model on photos it was not trained on, labelled or not")
 
 
 def _without_undrawn(data: SemanticData, counts: dict[str, int]) -> SemanticData:

@@ -1,6 +1,10 @@
 """`depthbox stages` on video of seconds: order, what is kept, what a change runs again, failures and kills, one MLflow run with its children."""
 
+import os
+import signal
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +135,28 @@ def test_what_cannot_be_run_is_one_line(place: Path, tmp_path: Path):
     (tmp_path / "none.py").write_text("STAGES = 3")
     assert "write STAGES = Stages(stages={...})" in depthbox("stages", tmp_path / "none.py").fault
     assert "unknown setting 'depht.source'" in depthbox("stages", place / "stages_tiny.py", "depht.source=x").fault
+
+
+def test_ctrl_c_ends_the_stage_and_its_parent_and_the_same_command_goes_on(place: Path):
+    words = ("sde.schedule.steps=400", "sde.seed=5")
+    before = {folder.name for folder in (place / "out").iterdir()}
+    presser = threading.Thread(target=_interrupt_when_training, args=(place / "out", before))
+    presser.start()
+    answer = stages(place, *words)
+    presser.join()
+    assert answer.status == 130, answer.err
+    killed = [name for name, status, _ in runs(place).values() if status == "KILLED"]
+    assert sorted(killed) == ["sde", "stages_tiny"]
+    assert states(stages(place, *words, "--dry-run"))["sde"] == "missing"
+    (folder,) = [one for one in (place / "out").glob("sde-*") if one.name not in before]
+    assert any((folder / "checkpoints").iterdir())
+
+
+def _interrupt_when_training(out: Path, before: set[str]) -> None:
+    """Once the new depth stage has written a checkpoint."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        if any(one.parent.name not in before for one in out.glob("sde-*/checkpoints")):
+            break
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)

@@ -133,7 +133,7 @@ def test_camvid_in_11_ids_and_in_32_colours(tmp_path: Path):
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        (np.array([[7, 99, 99, 200]], np.uint8), r"ids 99 200 not in the table table.json \(75.00%.*allowed ids are 0, 7, 21, 26.*\{\"99\": \"CLASS\"\}"),
+        (np.array([[7, 99, 99, 200]], np.uint8), r"ids 99 200 not in the table table.json \(75.00%.*allowed ids are 0, 7, 21, 26, 255.*\{\"99\": \"CLASS\"\}"),
         (np.array([[[128, 64, 128], [1, 2, 3]]], np.uint8), r"colour 1,2,3 not in the table.*4 colours of the table.*\{\"1,2,3\": \"CLASS\"\}"),
         (np.array([[70000]], np.int32), "id 70000 not in the table"),
     ],
@@ -157,11 +157,20 @@ def test_colours_where_the_table_knows_ids_alone(tmp_path: Path):
     assert read_labels(tmp_path / "grey.png", table).tolist() == [[0, 1]]
 
 
-def test_training_ids_given_as_label_ids_are_noticed_where_they_can_be(tmp_path: Path):
+def test_training_ids_given_as_label_ids_are_refused(tmp_path: Path):
     path = tmp_path / "a_gtFine_labelTrainIds.png"
-    Image.fromarray(np.array([[0, 18, 255]], np.uint8)).save(path)
-    with pytest.raises(InputError, match=r"id 255 .*give the \*_labelIds.png files instead"):
+    Image.fromarray(np.array([[0, 18, 7]], np.uint8)).save(path)
+    with pytest.raises(InputError, match=r"holds training ids.*give the \*_labelIds.png files"):
         read_labels(path, read_table("cityscapes", tmp_path))
+
+
+def test_255_is_void_unless_the_table_says_what_it_is(tmp_path: Path):
+    Image.fromarray(np.array([[1, 255]], np.uint8)).save(tmp_path / "label.png")
+    assert read_labels(tmp_path / "label.png", own_table(tmp_path, ids={"1": "a"})).tolist() == [[0, 255]]
+    named = own_table(tmp_path, ids={"1": "a", "255": "b"})
+    assert read_labels(tmp_path / "label.png", named).tolist() == [[0, 1]]
+    with pytest.raises(InputError, match="id 255 not in the table camvid"):
+        read_labels(tmp_path / "label.png", read_table("camvid", tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["empty", "garbage", "truncated", "jpeg", "float", "missing", "size"])
@@ -197,7 +206,7 @@ def test_a_table_that_is_none(tmp_path: Path, said: str, match: str):
 def test_a_table_s_name(tmp_path: Path):
     with pytest.raises(UsageError, match="cityscapes, gta5, synthia"):
         read_table("", tmp_path)
-    with pytest.raises(InputError, match="is no built-in table and no file"):
+    with pytest.raises(InputError, match=r"is no built-in table and no file .*did you mean cityscapes\?"):
         read_table("cityscape", tmp_path)
 
 
@@ -206,7 +215,7 @@ def test_source_and_target_get_one_numbering(tmp_path: Path):
     source = own_table(tmp_path, ids={"5": "tree", "6": "road", "7": "car", "8": None})
     theirs, ours = source_table(source, target, shared=False)
     assert theirs.class_names == ours.class_names == ("road", "car", "tree")
-    assert theirs.ids == {5: 2, 6: 0, 7: 1, 8: 255}
+    assert theirs.ids == {5: 2, 6: 0, 7: 1, 8: 255, 255: 255}
 
 
 def test_other_classes_in_the_source_are_refused_or_left_out_as_asked(tmp_path: Path):

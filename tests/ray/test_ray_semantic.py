@@ -84,3 +84,16 @@ def share_of(pack: Packed, slots: range) -> Packed:
         pack.frames, **{name: getattr(pack.frames, name)[cut] for name in ("plain", "strong", "intrinsics")}
     )
     return replace(pack, **{name: getattr(pack, name)[cut] for name in names}, frames=frames)
+
+
+def test_the_cluster_fills_the_cache_that_a_run_finds(data: Path, tmp_path: Path) -> None:
+    from depthbox.experiment import DepthConfig, RayConfig, SemanticDataConfig, SemanticTrainConfig
+    from depthbox.train.fill_cache import fill_cache
+
+    photos = SemanticDataConfig(root=str(data), train=SemanticTrainConfig(images="seq_*/frame_*.png"))
+    depth = DepthConfig(cache=str(tmp_path / "cache"))
+    asked = {"ray": RayConfig(), "out": tmp_path, "say": print}
+    first = fill_cache(photos, depth, launcher="ray", **asked)  # type: ignore[arg-type]
+    assert (first.images, first.inferences, first.hits, first.unreadable) == (18, 18, 0, ())
+    again = fill_cache(photos, depth, launcher="local", **asked)  # type: ignore[arg-type]
+    assert (again.inferences, again.hits) == (0, 18)

@@ -1,16 +1,19 @@
 """The tables of depth_ssda: they load, every cell has a name of its own, every row is an experiment that could start."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_video import tiny_sde, write_tiny_video
 
 from depthbox.commands.ablate import load_table
 from depthbox.commands.definition import load_value
-from depthbox.experiment import SemanticDataConfig
+from depthbox.experiment import SemanticDataConfig, TrackingConfig
 from depthbox.models.config import DenseModelConfig
 from depthbox.report.ablation import Ablation
+from depthbox.report.traces import keep_trace, read_trace
 from depthbox.stages.graph import Stages
 from depthbox.supervision.config import DepthSsdaConfig
 
@@ -86,6 +89,16 @@ def test_rows_change_what_their_names_say():
     assert rows["+ multi-task"][2].multi_task and rows["+ multi-task"][1].gap == 1
     assert rows["+ matching geometry"][1].pairing == "geometry" and rows["+ target DepthMix"][1].pairing == "random"
     assert not rows["all labels"][1].train.labelled and rows["all labels"][1].views == rows["labels alone"][1].views
+
+
+def test_a_cell_keeps_the_picture_that_its_run_has_drawn(tmp_path: Path):
+    experiment = replace(load_table(CAMVID).base, out=str(tmp_path), tracking=TrackingConfig(uri="none"))
+    keep_trace("without", tmp_path / "cells", experiment=experiment, run_id="", pictures=True)
+    Image.new("RGBA", (2000, 1000)).save(tmp_path / "predictions.png")
+    keep_trace("drawn", tmp_path / "cells", experiment=experiment, run_id="", pictures=True)
+    drawn, without = (read_trace(name, tmp_path / "cells") for name in ("drawn", "without"))
+    assert drawn is not None and drawn.strip is not None and Image.open(drawn.strip).size == (720, 360)
+    assert without is not None and without.strip is None and drawn.truth is None
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_dense import tiny_dense, write_tiny_dense
 from tiny_semantic import RENDERED, tiny_source, write_tiny_semantic
 
 from depthbox.core.errors import UsageError
@@ -15,6 +16,7 @@ from depthbox.data.shape import DepthSetup
 from depthbox.experiment import Experiment
 from depthbox.supervision.config import FullConfig
 from depthbox.train.job import Job
+from depthbox.train.launch import run
 from depthbox.train.pairing import with_outlines
 
 
@@ -49,3 +51,17 @@ def test_outlines_are_made_once_through_the_depth_stage_and_its_cache(tmp_path: 
     assert pack.outcome.inferences == 0 and pack.outcome.hits == 4, "what was looked at is in the cache"
     with pytest.raises(UsageError, match="set depth.source"):
         with_outlines(replace(job, depth=None), stream)
+
+
+def test_a_run_pairs_by_geometry_and_infers_every_photo_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_tiny_dense(tmp_path / "data")
+    settings = {
+        "data.source.images": "other/photos", "data.source.labels": "other/labels", "data.source_share": 0.5, "data.labelled_share": 0.25,
+        "method.cross_domain": True, "data.pairing": "geometry", "schedule.steps": 3, "depth.cache": str(tmp_path / "cache"),
+    }  # fmt: skip
+    with caplog.at_level("INFO", logger="depthbox"):
+        found = run(tiny_dense(data, tmp_path / "run", **settings))
+    assert "pairing: looked at the depth of 10 images, 10 of them anew" in caplog.text
+    assert found.counters["depth_inferences"] == 0 and found.counters["cache_hits"] == 12
+    plain = run(tiny_dense(data, tmp_path / "plain", **settings | {"data.pairing": "random"}))
+    assert plain.counters["depth_inferences"] == 0 and plain.scores != found.scores

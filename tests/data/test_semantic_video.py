@@ -1,0 +1,67 @@
+"""Photos that are frames: neighbours and camera, in folders of their own and in Cityscapes' sequence package."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_semantic import write_labelled_video
+
+from depthbox.core.errors import InputError
+from depthbox.data.label_table import read_table
+from depthbox.data.semantic import SemanticData, read_semantic
+from depthbox.data.semantic_video import with_neighbours
+
+
+def read(root: Path, images: str, labels: str, table: str) -> SemanticData:
+    return read_semantic(root, images=images, labels=labels, table=read_table(table, root))
+
+
+def names(data: SemanticData) -> dict[str, tuple[str, str]]:
+    return {Path(r.path).name: (Path(r.before).name, Path(r.after).name) for r in data.records if r.intrinsics}
+
+
+def test_neighbours_stay_within_their_sequence(tmp_path: Path):
+    data = read(write_labelled_video(tmp_path), "seq_[01]/frame_*.png", "seq_[01]/semantic_*.png", "table.json")
+    found = with_neighbours(data, tmp_path, gap=2)
+    near = [(r.before, r.path, r.after) for r in found.records if r.intrinsics]
+    assert len(near) == 2 * 2 and len(found.records) == 12
+    for before, path, after in near:
+        assert Path(before).parent == Path(path).parent == Path(after).parent
+        numbers = [int(Path(one).stem[-3:]) for one in (before, path, after)]
+        assert numbers[1] - numbers[0] == numbers[2] - numbers[1] == 2
+    assert found.digest != data.digest
+
+
+def city(root: Path, cameras: dict[str, float]) -> Path:
+    """Drives in Cityscapes' layout: one labelled frame of each, and the frames around it; one camera a drive."""
+    for drive, focal in cameras.items():
+        photo = Image.new("L", (2048, 1024)).convert("RGB")
+        for package, frames in (("leftImg8bit", [19]), ("leftImg8bit_sequence", [18, 19, 20])):
+            folder = root / package / "train" / "aachen"
+            folder.mkdir(parents=True, exist_ok=True)
+            for frame in frames:
+                photo.save(folder / f"{drive}_{frame:06d}_leftImg8bit.png", compress_level=1)
+        (root / "gtFine/train/aachen").mkdir(parents=True, exist_ok=True)
+        ids = np.full((1024, 2048), 7, np.uint8)
+        Image.fromarray(ids).save(root / f"gtFine/train/aachen/{drive}_000019_gtFine_labelIds.png")
+        (root / "camera/train/aachen").mkdir(parents=True, exist_ok=True)
+        said = {"intrinsic": {"fx": focal, "fy": focal, "u0": 1024.0, "v0": 512.0}}
+        (root / f"camera/train/aachen/{drive}_000019_camera.json").write_text(json.dumps(said))
+    return root
+
+
+def test_cityscapes_neighbours_lie_in_the_sequence_package_with_a_camera_a_drive(tmp_path: Path):
+    root = city(tmp_path, {"aachen_000000": 2262.5, "aachen_000001": 1024.0})
+    data = read(root, "leftImg8bit/train", "gtFine/train", "cityscapes")
+    found = with_neighbours(data, root, gap=1, frames="leftImg8bit_sequence/train/*/*_leftImg8bit.png")
+    name = "{}_000019_leftImg8bit.png"
+    assert names(found)[name.format("aachen_000000")] == (
+        "aachen_000000_000018_leftImg8bit.png",
+        "aachen_000000_000020_leftImg8bit.png",
+    )
+    assert [r.intrinsics.fy for r in found.records if r.intrinsics] == pytest.approx([2262.5 / 1024, 1.0])
+    assert all("leftImg8bit_sequence" in r.before for r in found.records)
+    with pytest.raises(InputError, match="no photo has a frame 1 before and 1 after it"):
+        with_neighbours(data, root, gap=1)
