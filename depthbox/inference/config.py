@@ -7,7 +7,8 @@ __all__ = ["Matching", "RayShare", "Review"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
-    """S = `box_cost` gIoU + `depth_cost` S_dmatch + the rest of 1 times the detection's score, among the `candidates` locations of a box.
+    """S = `box_cost` gIoU + `depth_cost` S_dmatch + the rest of 1 times the detection's score, among the `candidates` locations or queries that fit a
+    box best without depth.
 
     The box is given, so it counts more here than in training, where it tells good detections from bad ones. Without depth `depth_cost` has no effect.
     """
