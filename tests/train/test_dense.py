@@ -1,18 +1,14 @@
-"""depth_ssda as a whole run: resume to the bit, last and best scores, pictures, what another run gives it, what is refused."""
+"""depth_ssda as a whole run: resume to the bit, last and best scores, pictures, what is refused."""
 
 import json
-import logging
 import math
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from tiny_dense import SEVERAL_TASKS, tiny_dense, write_tiny_dense
-from tiny_video import tiny_sde, write_tiny_video
 from weights import same_weights
 
-from depthbox.core.errors import InputError, UsageError
+from depthbox.core.errors import UsageError
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
@@ -92,31 +88,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, monk
 def test_rows_of_the_table_run(data: Path, tmp_path: Path, settings: dict) -> None:
     found = run(tiny_dense(data, tmp_path / "run", **settings, **{"schedule.steps": 2}))
     assert 0 <= found.scores["miou"] <= 1
-
-
-@pytest.fixture(scope="module")
-def depth_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    video = write_tiny_video(tmp_path_factory.mktemp("video"))
-    return run(tiny_sde(video, tmp_path_factory.mktemp("sde") / "run", **{"schedule.steps": 2})).out
-
-
-def test_a_depth_network_is_where_it_starts(data: Path, depth_run: Path, tmp_path: Path, caplog) -> None:
-    settings = {"model.init": str(depth_run), "schedule.steps": 1, "schedule.learning_rate": 0.0, **CLASS}
-    with caplog.at_level(logging.INFO, logger="depthbox"):
-        found = run(tiny_dense(data, tmp_path / "run", **settings))
-    assert "taken: backbone, decoder; new: classifier" in caplog.text
-    started, depth = (load_file(folder / "model.safetensors") for folder in (found.out, depth_run))
-    assert torch.equal(started["decoder.joins.2.0.weight"], depth["decoder.joins.2.0.weight"])
-    with caplog.at_level(logging.INFO, logger="depthbox"):
-        prepare(tiny_dense(data, tmp_path / "other", **{"model.init": str(depth_run), "model.width": 16, **CLASS}))
-    assert "taken: backbone; taken in part: decoder" in caplog.text
-    with caplog.at_level(logging.INFO, logger="depthbox"):
-        prepare(tiny_dense(data, tmp_path / "both", **{"model.init": str(depth_run), **SEVERAL_TASKS}))
-    assert "backbone, decoder, depth_decoder, pose_backbone, pose_head" in caplog.text
-    with pytest.raises(InputError, match=r"shares no backbone weight.*model\.backbone=mobilenetv2_100"):
-        prepare(
-            tiny_dense(data, tmp_path / "no", **{"model.init": str(depth_run), "model.backbone": "mobilenetv2_100"})
-        )
 
 
 @pytest.mark.parametrize(
