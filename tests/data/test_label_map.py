@@ -50,6 +50,7 @@ def as_palette(numbers: dict[int, int]) -> Image.Image:
 CODINGS = {
     "ids": as_ids,
     "16-bit ids": lambda: as_ids(np.uint16),
+    "ids with alpha": lambda: as_ids().convert("LA"),
     "colours": as_colours,
     "colours with alpha": lambda: as_colours().convert("RGBA"),
     "a palette whose indices are ids": lambda: as_palette(IDS),
