@@ -63,8 +63,8 @@ def _own_findings(data: CocoData, decode: bool) -> list[str]:
     for path, ids in _by_path(data).items():
         if len(ids) > 1:
             findings.append(f"{data.source}: images {few(ids)} are the same photo {path}; give it one image id")
-    if any(mask is not None for record in data.records for mask in record.segmentations) and not data.has_masks:
-        bare = [number for record in data.records for number in _without_mask(record)]
+    bare = [number for record in data.records for number in _without_mask(record)]
+    if bare and any(mask is not None for record in data.records for mask in record.segmentations):
         findings.append(f"{data.source}: {len(bare)} annotations have no mask while others have one: {few(bare)}")
     return findings + ([bad for bad in map(_undecodable, data.records) if bad] if decode else [])
 
@@ -129,6 +129,8 @@ def _by_path(data: AnyData) -> dict[str, list[int]]:
 
 
 def _without_mask(record: ImageRecord) -> list[int]:
+    if record.supervision not in ("", "masks"):  # an image that is said to have less lacks nothing
+        return []
     rows = zip(record.annotation_ids.tolist(), record.segmentations, record.crowd.tolist(), strict=True)
     return [number for number, mask, crowd in rows if mask is None and not crowd]
 

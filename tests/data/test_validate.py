@@ -1,6 +1,7 @@
 """What is wrong with a data set is said in words; a sound one has no findings."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,18 @@ def test_a_set_is_checked_by_itself(split):
     assert "1 annotations have no mask while others have one: 1" in masks
     (empty,) = validate_data(split("empty", [1], change=lambda said: said["annotations"].clear()), None)
     assert "no image has an object" in empty
+
+
+@pytest.mark.parametrize("word", ["masks", "boxes", "none"])
+def test_an_image_of_a_mixed_run_lacks_only_what_it_is_said_to_have(split, word):
+    data = split("train", [1, 2], change=lambda said: said["annotations"][1].pop("segmentation"))
+    worded = tuple(
+        replace(record, supervision=said) for record, said in zip(data.records, ("masks", word), strict=True)
+    )
+    findings = validate_data(replace(data, records=worded), None)
+    assert bool(findings) == (word == "masks")
+    boxed = tuple(replace(record, supervision="boxes") for record in data.records)
+    assert not validate_data(replace(data, records=boxed), None)
 
 
 def test_photos_that_cannot_be_used_are_listed(split, tmp_path):
