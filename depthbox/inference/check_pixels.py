@@ -42,5 +42,5 @@ def compared_pixels(
         wanted, (found,) = model.class_logits(batch), run(batch)
         difference = max(difference, float((wanted - found).abs().max()))
         matrix += confusion(found.argmax(1).numpy(), wanted.argmax(1).numpy(), model.classes)
-    scores = semantic_scores(matrix, ())
+    scores = semantic_scores(matrix, [str(number) for number in range(model.classes)])
     return PixelAgreement(mask_iou=scores["miou"], pixels=scores["pixel_accuracy"], logit_difference=difference)
