@@ -54,6 +54,12 @@ class TrainedModel:
         """Whether it gives every pixel a class, and finds no objects."""
         return isinstance(self.model, DenseModelConfig)
 
+    @property
+    def legend(self) -> list[dict]:
+        """Which number in a label map is which class, and its colour."""
+        known = zip(self.category_ids, self.classes, self.colours, strict=True)
+        return [{"id": number, "name": name, "colour": list(rgb)} for number, name, rgb in known]
+
 
 def open_model(place: str, uri: str = "") -> TrainedModel:
     """The model at `place`: a run folder, a .safetensors file of a run, and from the store at `uri` a run id or models:/NAME@ALIAS.

@@ -64,8 +64,7 @@ def _label_maps(trained: TrainedModel, photos: Sequence[Photo], out: Path, rows:
     seen = [photo for photo in photos if photo.image_id in rows]
     counts = np.array([rows[photo.image_id]["pixels"] for photo in seen], np.int64)
     shares, every = (counts / counts.sum(1, keepdims=True)).tolist(), (counts.sum(0) / counts.sum()).tolist()
-    known = zip(trained.category_ids, trained.classes, trained.colours, every, strict=True)
-    classes = [{"id": i, "name": name, "colour": rgb, "share": share} for i, name, rgb, share in known]
+    classes = [{**known, "share": share} for known, share in zip(trained.legend, every, strict=True)]
     images = []
     for photo, own in zip(seen, shares, strict=True):
         height, width = rows[photo.image_id]["size_hw"]

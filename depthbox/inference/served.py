@@ -57,13 +57,12 @@ class Served:
         """`label_map`: a PNG as base64, whose pixels are the ids of `classes`; `shares`: what part of the pixels each class has."""
         known = self.trained
         counts = np.bincount(found.classes.ravel(), minlength=len(known.classes))
-        named = zip(known.category_ids, known.classes, known.colours, strict=True)
         return {
             "image_id": found.image_id,
             "size": list(found.classes.shape),
             "label_map": base64.b64encode(indexed_png(found.classes, known.category_ids, known.colours)).decode(),
             "shares": dict(zip(known.classes, (counts / found.classes.size).tolist(), strict=True)),
-            "classes": [{"id": number, "name": name, "colour": list(rgb)} for number, name, rgb in named],
+            "classes": known.legend,
         }
 
 
