@@ -91,13 +91,15 @@ without data.* the run's own validation set is scored
 of a run of depth_ssda: [data.val.images=DIR data.val.labels=DIR] [window=512] (seen through overlapping squares)""",
     ),
     "predict": Command(
-        says="what a model sees in photos: COCO results and overlays",
+        says="what a model sees in photos: COCO results or label maps, and overlays",
         usage="""  depthbox predict MODEL PHOTOS... --out DIR [--ray] path=value ...
 
 MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; PHOTOS are files, folders, patterns or s3://bucket/folder
 the same command goes on where it was killed; a photo that cannot be read is set aside and listed
-  score=0.3 mask_nms=IOU overlays={yes|no} batch_size=N device={auto|cpu|cuda} precision={auto|float32|bfloat16}
-  views.short_side=N views.max_side=N inference.nms_iou=IOU tracking.uri=URI ray.address=ADDRESS ray.actors=N ray.actor_cpus=N""",
+of a run of depth_ssda: label_maps/ (PNGs with the ids and colours of the training data) and label_maps.json (which id is which class)
+  overlays={yes|no} batch_size=N device={auto|cpu|cuda} precision={auto|float32|bfloat16} views.short_side=N tracking.uri=URI
+  ray.address=ADDRESS ray.actors=N ray.actor_cpus=N
+  objects: score=0.3 mask_nms=IOU views.max_side=N inference.nms_iou=IOU; a class for every pixel: window=512 (through overlapping squares)""",
         options={"out": "DIR"},
         flags={"ray": "as a Ray Data job"},
     ),
@@ -105,7 +107,7 @@ the same command goes on where it was killed; a photo that cannot be read is set
         says="a mask for every box you have, and a page of the doubtful ones",
         usage=f"""  depthbox label MODEL --boxes boxes.json --images DIR --out masks.json path=value ...
 
-MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; best one trained on these very boxes
+MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS, and finds objects; best one trained on these very boxes
 masks.json keeps ids, boxes and order; attributes.quality of a mask says how far to believe it; the same command goes on where it was killed
   matching.box_cost=0.5 matching.depth_cost=0.2 review.below=0.8 review.most=200 device={{auto|cpu|cuda}} tracking.uri=URI
   {DEPTH}""",
@@ -117,7 +119,7 @@ masks.json keeps ids, boxes and order; attributes.quality of a mask says how far
 
 MODEL is a run folder, a .safetensors file of a run, a run id or models:/NAME@ALIAS; the file is compared with the model before it is written,
 on the run's validation photos, or on those of images=DIR
-  licence=TEXT (for the card) inference.score_threshold=0.05 inference.before_nms=300 inference.top=100 tracking.uri=URI""",
+  licence=TEXT (for the card) tracking.uri=URI; objects: inference.score_threshold=0.05 inference.before_nms=300 inference.top=100""",
         options={"format": "FORMAT", "out": "FILE", "images": "DIR"},
     ),
     "depth": Command(

@@ -20,6 +20,7 @@ from depthbox.inference.check_photos import check_photos
 from depthbox.inference.export import exported_inference, onnx_runner
 from depthbox.inference.opened import open_model
 from depthbox.inference.predictor import predictor_of
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.predict import predict
 
 
@@ -27,7 +28,9 @@ def main(file: Path, run: str, words: list[str]) -> None:
     asked = {"images": "", "rounds": "20", "precision": "float32"} | parse_overrides(words)
     trained = open_model(run)
     inference = exported_inference(trained.inference)
-    eager = predictor_of(trained, device="cpu", precision=asked["precision"], inference=inference).model
+    model = predictor_of(trained, device="cpu", precision=asked["precision"], inference=inference).model
+    dense = isinstance(model, DenseNetwork)
+    eager = torch.no_grad()(model.class_logits) if dense else partial(predict, model, config=inference)
     graph = onnx_runner(file)
     photos = [
         F.pad(p, (0, -p.shape[2] % 32, 0, -p.shape[1] % 32))[None] for p in check_photos(trained, asked["images"])
@@ -36,7 +39,7 @@ def main(file: Path, run: str, words: list[str]) -> None:
     pairs = []
     for number in range(int(asked["rounds"]) + 2):
         for photo, fast in zip(photos, last, strict=True):
-            one, other = _seconds(partial(predict, eager, fast, config=inference)), _seconds(partial(graph, photo))
+            one, other = _seconds(partial(eager, fast)), _seconds(partial(graph, photo))
             if number >= 2:
                 pairs.append((one, other))
     ratios = sorted(one / other for one, other in pairs)

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from depthbox.core.errors import UsageError
 if TYPE_CHECKING:
     from depthbox.inference.opened import TrainedModel
 
-__all__ = ["Store", "chosen_model", "given"]
+__all__ = ["Store", "chosen_model", "given", "refuse_unused"]
 
+OF_OBJECTS, OF_PIXELS = ("score", "mask_nms", "inference"), ("window",)
+"""Settings of one kind of model."""
 SETTING = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -48,3 +51,12 @@ def chosen_model(place: str, store: Store) -> "TrainedModel":
     if not uri:
         raise UsageError(f"{place}: in which store? give tracking.uri=URI or set MLFLOW_TRACKING_URI")
     return open_model(place, uri)
+
+
+def refuse_unused(model: "TrainedModel", overrides: Mapping[str, str]) -> None:
+    """Raises `UsageError` for a setting that has no effect on this kind of model."""
+    unused = OF_OBJECTS if model.dense else OF_PIXELS
+    kind = "gives every pixel a class" if model.dense else "finds objects"
+    for name in overrides:
+        if name.partition(".")[0] in unused:
+            raise UsageError(f"{name}= has no effect: {model.name} {kind}; leave it out")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthbox.commands.answer import end_with_json, for_people
-from depthbox.commands.chosen import Store, chosen_model, given
+from depthbox.commands.chosen import Store, chosen_model, given, refuse_unused
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
 from depthbox.models.config import InferenceConfig
@@ -53,6 +53,7 @@ def _exported(place: str, overrides: dict[str, str]) -> dict:
     from depthbox.inference.export import exported_inference, write_export
 
     trained = chosen_model(place, vary(Export(), overrides).tracking)
+    refuse_unused(trained, overrides)
     asked = vary(Export(inference=exported_inference(trained.inference)), overrides)
     kind = asked.format
     out = Path(asked.out or _default(place, ENDINGS[kind])).expanduser().absolute()

@@ -65,6 +65,9 @@ def _labelled(place: str, overrides: dict[str, str]) -> dict:
     images, _ = local_folder(asked.images)
     data = read_coco(Path(asked.boxes).expanduser(), images=images, masks=False)
     trained = chosen_model(place, asked.tracking)
+    if trained.dense:
+        cause = "gives every pixel a class, and a mask for a box needs a model that finds objects"
+        raise InputError(place, "", cause, "give a run of box_depth, full, pl_dc or guided_distillation")
     asked = vary(Labelling(views=trained.views), overrides)
     unknown = [name for name in data.class_names if name not in trained.classes]
     out = Path(asked.out).expanduser().absolute()
@@ -95,14 +98,16 @@ def _labeller(trained, asked: Labelling, data, out: Path, images: Path):
     from depthbox.depth.cache import DisparityCache, default_cache_folder
     from depthbox.depth.estimator import build_estimator
     from depthbox.inference.label_job import Labeller
-    from depthbox.inference.predictor import predictor_of
+    from depthbox.inference.predictor import InstancePredictor, predictor_of
     from depthbox.train.inputs import depth_spec
 
     depth, maps = asked.depth, asked.depth.maps
     spec = depth_spec(depth.source, images)
     estimator = build_estimator(spec, device=depth.device, maps_kind=maps.kind, maps_zero=maps.zero)
+    predictor = predictor_of(trained, device=asked.device, precision=asked.precision, views=asked.views)
+    assert isinstance(predictor, InstancePredictor)
     return Labeller(
-        predictor=predictor_of(trained, device=asked.device, precision=asked.precision, views=asked.views),
+        predictor=predictor,
         matching=asked.matching if estimator is not None else replace(asked.matching, depth_cost=0.0),
         labels=tuple(trained.classes.index(n) if n in trained.classes else -1 for n in data.class_names),
         estimator=estimator,

@@ -10,7 +10,7 @@ from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import flatten, parse_overrides, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment, name_of
-from depthbox.models.config import ModelConfig
+from depthbox.models.config import SdeModelConfig
 from depthbox.recipes import RECIPES, recipe
 from depthbox.tracking.words import redacted
 
@@ -27,9 +27,9 @@ def command(arguments: argparse.Namespace) -> int:
     experiment = resolved(words[0], words[1:])
     if name and experiment.tracking.uri == "none":
         raise UsageError(f"register={name}: a model is registered in a tracking store; give tracking.uri=URI")
-    if name and not isinstance(experiment.model, ModelConfig):
+    if name and isinstance(experiment.model, SdeModelConfig):
         raise UsageError(
-            f"register={name}: what is registered is served, and finds objects; a run of {words[0]} does not"
+            f"register={name}: what is registered is served, and finds objects or classes; a run of {words[0]} does not"
         )
     if arguments.dry_run:
         return show_plan(experiment, as_json=arguments.json)

@@ -50,3 +50,8 @@ class SemanticViewsConfig:
     flip: float = 0.5
     jitter: float = 0.25
     blur: float = 0.5
+
+    @property
+    def max_side(self) -> None:
+        """A long photo is not made smaller: every pixel of it gets a class."""
+        return None

@@ -28,6 +28,26 @@ class LabelTable:
     ids: Mapping[int, int]
     colours: Mapping[tuple[int, int, int], int]
 
+    @property
+    def written_ids(self) -> tuple[int, ...]:
+        """What each class is in a label map that is written: the least of its ids; 0..K-1 where one has none, or none that an indexed picture holds."""
+        least = [
+            min((code for code, known in self.ids.items() if known == number), default=IGNORE)
+            for number in self._numbers
+        ]
+        return tuple(least) if max(least) < IGNORE else tuple(self._numbers)
+
+    @property
+    def written_colours(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """The first colour of each class; None where it has none."""
+        return tuple(
+            next((rgb for rgb, known in self.colours.items() if known == number), None) for number in self._numbers
+        )
+
+    @property
+    def _numbers(self) -> range:
+        return range(len(self.class_names))
+
     def renumbered(self, class_names: Sequence[str]) -> "LabelTable":
         """The same pixels as classes of `class_names`, by name; every other class becomes IGNORE."""
         place = {name: number for number, name in enumerate(class_names)}

@@ -20,7 +20,10 @@ from depthbox.data.semantic import SemanticData, SemanticRecord
 from depthbox.evaluate.instance import Scores
 from depthbox.evaluate.runner import network_input
 
-__all__ = ["Network", "classes_of_photo", "confusion", "evaluate_semantic", "semantic_scores", "sliding"]
+__all__ = ["Network", "classes_of_photo", "confusion", "evaluate_semantic", "likeliest", "semantic_scores", "sliding"]
+
+BAND = 1 << 24
+"""Numbers, of all classes, that are brought to a photo's size at once."""
 
 Network = Callable[[Tensor], Tensor]
 
@@ -80,10 +83,26 @@ def classes_of_photo(
     images, _ = network_input([photo], device or torch.device("cpu"))
     logits = sliding(network, images, window=window) if window else _full_size(network, images)
     height, width = photo.image.shape[:2]
-    seen = logits[..., :height, :width].float()
-    if photo.size_hw != (height, width):
-        seen = F.interpolate(seen, size=photo.size_hw, mode="bilinear", align_corners=False)
-    return seen[0].argmax(0).to(torch.uint8).cpu().numpy()
+    return likeliest(logits[0, :, :height, :width].float(), photo.size_hw).cpu().numpy()
+
+
+def likeliest(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Uint8 "H W": the class of the largest of logits "K h w", brought to `size_hw` by bilinear interpolation.
+
+    In bands of rows: a phone's photo for every class would take gigabytes.
+    """
+    (classes, height, _), (rows, columns) = logits.shape, size_hw
+    found = torch.empty(size_hw, dtype=torch.uint8, device=logits.device)
+    band = max(1, BAND // (classes * columns))
+    for top in range(0, rows, band):
+        centres = torch.arange(top, min(top + band, rows), device=logits.device, dtype=torch.float32) + 0.5
+        place = (centres * (height / rows) - 0.5).clamp(0, height - 1)
+        above = place.floor().long()
+        below, share = (above + 1).clamp(max=height - 1), (place - above)[:, None]
+        lines = torch.lerp(logits[:, above], logits[:, below], share)
+        wide = F.interpolate(lines[None], size=(len(place), columns), mode="bilinear", align_corners=False)
+        found[top : top + band] = wide[0].argmax(0)
+    return found
 
 
 def evaluate_semantic(

@@ -10,7 +10,11 @@ from depthbox.models.config import InferenceConfig
 __all__ = ["write_card"]
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
-LEARNED_FROM = {"box_depth": "boxes", "pl_dc": "masks of some photos, with its own guesses at the others"}
+LEARNED_FROM = {
+    "box_depth": "boxes",
+    "pl_dc": "masks of some photos, with its own guesses at the others",
+    "depth_ssda": "label maps of some photos, with its own guesses at the others",
+}
 NOT_SAID = "not stated; those of the photos and of the starting weights apply as far as they do"
 
 
@@ -23,13 +27,16 @@ def write_card(
     said = trained.said
     settings = said.get("settings") or {}
     assert isinstance(settings, dict)
-    depth, method = settings.get("depth.source", "none"), said.get("method", "box_depth")
+    method = said.get("method", "depth_ssda" if trained.dense else "box_depth")
+    mixed = settings.get("method.mixing", "depth") == "depth" or settings.get("method.cross_domain")
+    depth = settings.get("depth.source", "none") if mixed or not trained.dense else "none"
     page = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(
         TEMPLATE.read_text()
     )
     filled = page.render(
         title=exported.file.stem,
         classes=trained.classes,
+        dense=trained.dense,
         named=list(zip(trained.category_ids, trained.classes, strict=True)),
         method=method,
         learned_from=LEARNED_FROM.get(str(method), "masks"),

@@ -1,7 +1,8 @@
-"""Whether an exported graph says what the eager model says: detections matched one by one, their masks compared at full size."""
+"""Whether an exported graph says what the eager model says: detections matched one by one, their masks compared at full size; of pixels their classes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -9,13 +10,18 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from depthbox.core.errors import InputError
+from depthbox.inference.check_pixels import LEAST_IOU, PixelAgreement, compared_pixels
 from depthbox.models.config import InferenceConfig
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.predict import ImagePredictions, paste, predict
 from depthbox.models.query_predict import mask_iou
 from depthbox.models.segmenter import Model
 from depthbox.models.traceable_query import not_padding
 
-__all__ = ["Agreement", "compared", "from_graph"]
+__all__ = ["Agreement", "Runner", "compared", "from_graph"]
+
+Runner = Callable[[Tensor], Sequence[Tensor]]
+"""Images "B 3 H W" -> what `traceable` gives."""
 
 LEAST_SCORE = 0.05
 """Of an object that must have a counterpart: which of the last of a hundred candidates are let in is decided by rounding."""
@@ -33,15 +39,27 @@ class Agreement:
     score_difference: float
     """Largest."""
 
+    @property
+    def holds(self) -> bool:
+        return self.mask_iou >= LEAST_IOU and not self.missing
+
     def in_words(self) -> str:
         missing = f", {self.missing} without a counterpart" if self.missing else ""
         return f"{self.objects} objects{missing}, mean mask IoU {self.mask_iou:.5f}, scores within {self.score_difference:.1e}"
 
 
+@overload
+def compared(run: Runner, model: Model, inference: InferenceConfig, images: Sequence[Tensor]) -> Agreement: ...
+@overload
 def compared(
-    run: Callable[[Tensor], Sequence[Tensor]], model: Model, inference: InferenceConfig, images: Sequence[Tensor]
-) -> Agreement:
-    """Images "3 H W" of any sizes, alone and as batches of one size. Raises `InputError` where nothing is found in any: masks cannot be compared then."""
+    run: Runner, model: Model | DenseNetwork, inference: InferenceConfig, images: Sequence[Tensor]
+) -> Agreement | PixelAgreement: ...
+def compared(
+    run: Runner, model: Model | DenseNetwork, inference: InferenceConfig, images: Sequence[Tensor]
+) -> Agreement | PixelAgreement:
+    """Images "3 H W" of any sizes, alone and as batches of one size. Raises `InputError` where no object is found in any: masks cannot be compared then."""
+    if isinstance(model, DenseNetwork):
+        return compared_pixels(run, model, _batches(images))
     ious: list[float] = []
     missing, difference = 0, 0.0
     for batch in _batches(images):

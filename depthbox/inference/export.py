@@ -18,17 +18,18 @@ from torch.nn import functional as F
 
 from depthbox.core.config import flatten
 from depthbox.core.errors import InputError
-from depthbox.inference.check import Agreement, compared
+from depthbox.inference.check import Agreement, Runner, compared
+from depthbox.inference.check_pixels import PixelAgreement
 from depthbox.inference.opened import TrainedModel
 from depthbox.inference.predictor import network_of
-from depthbox.models.config import InferenceConfig, ModelConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.segmenter import Model
-from depthbox.models.traceable import OUTPUTS, traceable
+from depthbox.models.traceable import outputs_of, traceable
 
-__all__ = ["FORMATS", "Exported", "Runner", "exported_inference", "onnx_runner", "write_export"]
+__all__ = ["FORMATS", "Exported", "exported_inference", "onnx_runner", "write_export"]
 
 OPSET = 18
-LEAST_IOU = 0.999
 CANDIDATES = 300
 """Before suppression: a graph compares all with all, and a thousand would take longer than the network."""
 
@@ -36,14 +37,11 @@ LEAST_SIDE = {"onnx": 64, "pt2": 160}
 """Of an image in pixels. A program of torch.export takes an axis for more than one cell, or for one, once and for all: at 160 every level has two."""
 PICKED_STRIDE = 8
 
-Runner = Callable[[Tensor], Sequence[Tensor]]
-"""Images "B 3 H W" -> boxes, scores, labels, masks as `traceable` has them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     file: Path
-    agreement: Agreement | None
+    agreement: Agreement | PixelAgreement | None
     """With the eager model; None for safetensors, whose tensors are equal to the last bit."""
     least_side: int | None
     """Of an image, in pixels; None for safetensors."""
@@ -75,16 +73,17 @@ def write_export(
             compared(traceable(model, inference), model, inference, images)
             runner = FORMATS[kind](model, inference, part, _said(trained, inference))
             agreement = compared(runner, model, inference, images)
-            if agreement.mask_iou < LEAST_IOU or agreement.missing:
+            if not agreement.holds:
                 cause = f"the exported masks differ from the model's: {agreement.in_words()}"
                 raise InputError(file, "", cause, "nothing was written; another torch or onnx version may do better")
         os.replace(part, file)
     return Exported(file=file, agreement=agreement, least_side=side)
 
 
-def least_side(kind: str, model: ModelConfig) -> int:
+def least_side(kind: str, model: ModelConfig | DenseModelConfig) -> int:
     """Of an image of a graph: with queries picked from the photo it has a cell for each."""
-    cells = math.ceil(math.sqrt(model.query.queries)) if (model.head, model.query.start) == ("query", "picked") else 0
+    picked = isinstance(model, ModelConfig) and (model.head, model.query.start) == ("query", "picked")
+    cells = math.ceil(math.sqrt(model.query.queries)) if picked else 0
     return max(LEAST_SIDE[kind], math.ceil(cells * PICKED_STRIDE / 32) * 32)
 
 
@@ -98,12 +97,12 @@ def onnx_runner(file: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(out) for out in session.run(list(OUTPUTS), {"images": images.contiguous().numpy()})]
+        return [torch.from_numpy(out) for out in session.run(None, {"images": images.contiguous().numpy()})]
 
     return run
 
 
-def _onnx(model: Model, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
+def _onnx(model: Model | DenseNetwork, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
     try:
         import onnx
         import onnxruntime  # noqa: F401
@@ -118,7 +117,7 @@ def _onnx(model: Model, inference: InferenceConfig, file: Path, said: dict[str, 
             dynamo=True,
             dynamic_shapes=_dynamic(side),
             input_names=["images"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs_of(model)),
             opset_version=OPSET,
             verbose=False,
         )
@@ -129,7 +128,7 @@ def _onnx(model: Model, inference: InferenceConfig, file: Path, said: dict[str, 
     return onnx_runner(file)
 
 
-def _pt2(model: Model, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
+def _pt2(model: Model | DenseNetwork, inference: InferenceConfig, file: Path, said: dict[str, str]) -> Runner:
     """What is compared is the program in memory: reading a .pt2 back may run code, and is left to its user."""
     side = least_side("pt2", model.config)
     with _quiet(), torch.no_grad():
@@ -141,15 +140,18 @@ def _pt2(model: Model, inference: InferenceConfig, file: Path, said: dict[str, s
 def _safetensors(trained: TrainedModel, file: Path) -> None:
     """Everything `depthbox predict` needs of it stands in its header."""
     known = {"classes": trained.classes, "category_ids": trained.category_ids, "model": flatten(trained.model)}
-    views = {"views": flatten(trained.views), "inference": flatten(trained.inference)}
-    metadata = {name: json.dumps(value) for name, value in {**trained.said, **known, **views}.items()}
+    own: dict[str, object] = (
+        {"colours": trained.colours} if trained.dense else {"inference": flatten(trained.inference)}
+    )
+    own["views"] = flatten(trained.views)
+    metadata = {name: json.dumps(value) for name, value in {**trained.said, **known, **own}.items()}
     save_file({name: tensor.contiguous() for name, tensor in trained.state.items()}, file, metadata=metadata)
     written = load_file(file)
     assert written.keys() == trained.state.keys()
     assert all(torch.equal(tensor, trained.state[name]) for name, tensor in written.items())
 
 
-FORMATS: dict[str, Callable[[Model, InferenceConfig, Path, dict[str, str]], Runner]] = {
+FORMATS: dict[str, Callable[[Model | DenseNetwork, InferenceConfig, Path, dict[str, str]], Runner]] = {
     "onnx": _onnx,
     "pt2": _pt2,
 }
@@ -172,10 +174,11 @@ def _dynamic(least_side: int) -> dict:
 def _said(trained: TrainedModel, inference: InferenceConfig) -> dict[str, str]:
     """In the file itself: what its numbers mean, and what it wants."""
     views = {"short_side": trained.views.short_side, "max_side": trained.views.max_side}
-    facts = {"classes": trained.classes, "category_ids": trained.category_ids, "views": views}
+    facts: dict[str, object] = {"classes": trained.classes, "category_ids": trained.category_ids, "views": views}
+    facts |= {"colours": trained.colours} if trained.dense else {"inference": flatten(inference)}
+    outputs = "logits of every pixel: the largest is its class" if trained.dense else "masks at stride 4"
     return {
-        "depthbox": "images float32 RGB in 0..1, padded right and below to multiples of 32; masks at stride 4",
-        "inference": json.dumps(flatten(inference)),
+        "depthbox": f"images float32 RGB in 0..1, padded right and below to multiples of 32; {outputs}",
         **{name: json.dumps(value) for name, value in facts.items()},
         "weights_sha256": trained.digest,
     }

@@ -2,24 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
-from depthbox.data.config import ViewsConfig
-from depthbox.experiment import PLACES, DataConfig, SemanticDataConfig
-from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig
+from depthbox.data.config import SemanticViewsConfig, ViewsConfig
+from depthbox.evaluate.figures import palette
+from depthbox.experiment import PLACES, VideoDataConfig
+from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig, SdeModelConfig
 from depthbox.models.segmenter import count_classes
 from depthbox.tracking.models import fetched_model, is_stored
 from depthbox.train.checkpoint import load_model
 from depthbox.train.saved import open_run_folder
 
 __all__ = ["TrainedModel", "open_model"]
+
+_OF_OBJECTS: dict[str, Callable[[], Any]] = {"model": ModelConfig, "views": ViewsConfig, "inference": InferenceConfig}
+_OF_PIXELS = _OF_OBJECTS | {"model": DenseModelConfig, "views": SemanticViewsConfig}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,17 +33,32 @@ class TrainedModel:
 
     name: str
     """As the person named it."""
-    model: ModelConfig
-    views: ViewsConfig
+    model: ModelConfig | DenseModelConfig
+    """A `DenseModelConfig` gives every pixel a class; the others find objects."""
+    views: ViewsConfig | SemanticViewsConfig
     inference: InferenceConfig
+    """Of objects."""
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    """Of the training annotations; 1..K where the weights do not say."""
+    """Of the training annotations; where the weights do not say, 1..K of objects and 0..K-1 of pixels."""
+    colours: tuple[tuple[int, int, int], ...]
+    """Of the classes: those of the training label maps, where they have some."""
     state: Mapping[str, Tensor]
     digest: str
     """SHA-256 hex of the weights' file."""
     said: Mapping[str, object]
     """What the file says about its making: method, settings, data digest, scores. Empty for a checkpoint."""
+
+    @property
+    def dense(self) -> bool:
+        """Whether it gives every pixel a class, and finds no objects."""
+        return isinstance(self.model, DenseModelConfig)
+
+    @property
+    def legend(self) -> list[dict]:
+        """Which number in a label map is which class, and its colour."""
+        known = zip(self.category_ids, self.classes, self.colours, strict=True)
+        return [{"id": number, "name": name, "colour": list(rgb)} for number, name, rgb in known]
 
 
 def open_model(place: str, uri: str = "") -> TrainedModel:
@@ -61,9 +81,7 @@ def _from_run(folder: Path, *, name: str) -> TrainedModel:
     """What an older version did not write into the weights stands beside them."""
     run = open_run_folder(folder)
     experiment, result = run.experiment, folder / "result.json"
-    if isinstance(experiment.model, DenseModelConfig) or isinstance(experiment.data, SemanticDataConfig):
-        raise _without_objects(name)
-    assert isinstance(experiment.data, DataConfig) and isinstance(experiment.model, ModelConfig)
+    assert not isinstance(experiment.data, VideoDataConfig) and not isinstance(experiment.model, SdeModelConfig)
     beside: dict[str, object] = {
         "settings": {path: v for path, v in flatten(experiment).items() if not path.startswith((*PLACES, "method"))}
     }
@@ -77,13 +95,9 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
     if file.suffix != ".safetensors":
         load_model(file)  # says why
     said = _metadata(file)
-    if said.get("method") == "depth_ssda":
-        raise _without_objects(str(file))
     try:
-        configs = [
-            vary(kind(), said.get(key) or {})  # type: ignore[call-overload]
-            for key, kind in (("model", ModelConfig), ("views", ViewsConfig), ("inference", InferenceConfig))
-        ]
+        kinds = _OF_PIXELS if "multi_task" in (said.get("model") or {}) else _OF_OBJECTS
+        configs = [vary(kind(), said.get(key) or {}) for key, kind in kinds.items()]
     except (UsageError, AttributeError, TypeError) as error:
         raise InputError(file, "metadata", str(error), "it was written by another version; train anew") from None
     if "model" not in said:
@@ -92,13 +106,13 @@ def _from_file(file: Path, *, name: str) -> TrainedModel:
     return _trained(file, name, said, *configs)
 
 
-def _without_objects(name: str) -> InputError:
-    cause = "gives every pixel a class, and finds no objects"
-    return InputError(name, "", cause, "`depthbox evaluate run=FOLDER` scores such a run")
-
-
 def _trained(
-    file: Path, name: str, said: dict, model: ModelConfig, views: ViewsConfig, inference: InferenceConfig
+    file: Path,
+    name: str,
+    said: dict,
+    model: ModelConfig | DenseModelConfig,
+    views: ViewsConfig | SemanticViewsConfig,
+    inference: InferenceConfig,
 ) -> TrainedModel:
     state = load_model(file)
     try:
@@ -106,8 +120,10 @@ def _trained(
     except KeyError as error:
         raise InputError(file, "", f"has no {error.args[0]}: not its model", "give a run folder") from None
     classes = tuple(said.get("classes") or (f"class {i + 1}" for i in range(count)))
-    ids = tuple(said.get("category_ids") or range(1, count + 1))
-    if not len(classes) == len(ids) == count:
+    first = 0 if isinstance(model, DenseModelConfig) else 1
+    ids = tuple(said.get("category_ids") or range(first, first + count))
+    colours = said.get("colours") or [None] * count
+    if not len(classes) == len(ids) == len(colours) == count:
         raise InputError(file, "metadata", f"names {len(classes)} classes, the weights have {count}", "train anew")
     return TrainedModel(
         name=name,
@@ -116,6 +132,7 @@ def _trained(
         inference=inference,
         classes=classes,
         category_ids=ids,
+        colours=tuple(tuple(rgb) if rgb else palette(number) for number, rgb in enumerate(colours)),
         state=state,
         digest=hashlib.sha256(file.read_bytes()).hexdigest(),
         said=said,

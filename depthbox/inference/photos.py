@@ -8,12 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from depthbox.data.decode import BadImage, Decoded, read_image
 from depthbox.data.quarantine import DecodeGuard
-from depthbox.data.schema import Detections
 from depthbox.evaluate.figures import overlay
+from depthbox.evaluate.label_maps import LabelMap, indexed_png, tinted
 from depthbox.evaluate.results import coco_results
-from depthbox.inference.predictor import Predictor, without_overlaps
+from depthbox.inference.predictor import Found, Predictor, without_overlaps
 
 __all__ = ["Answer", "Photo", "PhotoWork", "ahead", "answers"]
 
@@ -37,9 +39,11 @@ class Answer:
 
     photo: Photo
     row: dict
-    """For the journal: size_hw and COCO results, or `bad`, why it was set aside."""
-    overlay: bytes
+    """For the journal: size_hw with COCO results or the pixels of each class, or `bad`, why it was set aside."""
+    overlay: bytes = b""
     """A JPEG, empty where none is wanted."""
+    label_map: bytes = b""
+    """A PNG with the class of every pixel, empty of a model that finds objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class PhotoWork:
     """What is done with each photo; picklable."""
 
     category_ids: tuple[int, ...]
+    colours: tuple[tuple[int, int, int], ...]
     guard_folder: str
     mask_nms: float | None = None
     overlays: bool = True
@@ -66,27 +71,33 @@ class PhotoWork:
         of_photo = {one.image_id: (one, decoded) for one, (_, decoded) in zip(found, good, strict=True)}
         bad = {p.image_id: one for p, one in zip(photos, read, strict=True) if isinstance(one, str)}
         return [
-            Answer(photo=p, row={"bad": bad[p.image_id]}, overlay=b"")
-            if p.image_id in bad
-            else self._good(p, *of_photo[p.image_id])
+            Answer(photo=p, row={"bad": bad[p.image_id]}) if p.image_id in bad else self._good(p, *of_photo[p.image_id])
             for p in photos
         ]
 
-    def _good(self, photo: Photo, found: Detections, decoded: Decoded) -> Answer:
-        if self.mask_nms is not None:
-            found = without_overlaps(found, iou=self.mask_nms)
-        row = {"size_hw": decoded.size_hw, "found": coco_results([found], self.category_ids)}
+    def _good(self, photo: Photo, found: Found, decoded: Decoded) -> Answer:
+        row, label_map = {"size_hw": decoded.size_hw}, b""
+        if isinstance(found, LabelMap):
+            row["pixels"] = np.bincount(found.classes.ravel(), minlength=len(self.category_ids)).tolist()
+            label_map = indexed_png(found.classes, self.category_ids, self.colours)
+        else:
+            found = found if self.mask_nms is None else without_overlaps(found, iou=self.mask_nms)
+            row["found"] = coco_results([found], self.category_ids)
         picture = self._overlay(photo, found, decoded.size_hw) if self.overlays else b""
-        return Answer(photo=photo, row=row, overlay=picture)
+        return Answer(photo=photo, row=row, overlay=picture, label_map=label_map)
 
-    def _overlay(self, photo: Photo, found: Detections, size_hw: tuple[int, int]) -> bytes:
+    def _overlay(self, photo: Photo, found: Found, size_hw: tuple[int, int]) -> bytes:
         side = min(OVERLAY_SIDE, max(size_hw))
         try:
             seen = read_image(photo.path, short_side=None, max_side=side, expect_hw=size_hw).image
         except BadImage:  # gone since it was read
             return b""
         stream = io.BytesIO()
-        overlay(seen, found, size_hw=size_hw, by_class=len(self.category_ids) > 1).save(stream, "JPEG", quality=88)
+        if isinstance(found, LabelMap):
+            picture = tinted(seen, found.classes, self.colours)
+        else:
+            picture = overlay(seen, found, size_hw=size_hw, by_class=len(self.category_ids) > 1)
+        picture.save(stream, "JPEG", quality=88)
         return stream.getvalue()
 
 

@@ -12,7 +12,7 @@ import ray
 import ray.data
 
 from depthbox.core.errors import InputError
-from depthbox.data.config import ViewsConfig
+from depthbox.data.config import SemanticViewsConfig, ViewsConfig
 from depthbox.data.fetch import DataCopy
 from depthbox.data.stream import map_blocks
 from depthbox.inference.opened import TrainedModel
@@ -22,6 +22,7 @@ from depthbox.models.config import InferenceConfig
 
 __all__ = ["Pool", "answers_on_ray"]
 
+FILES = ("overlay", "label_map")
 TRIES = 4
 """Of an actor and of a task: a photo that kills its decoder three times is set aside before."""
 
@@ -35,8 +36,9 @@ class Pool:
     gpus: float
     device: str
     precision: str
-    views: ViewsConfig
+    views: ViewsConfig | SemanticViewsConfig
     inference: InferenceConfig
+    window: int
     copies: tuple[DataCopy, ...]
     """Of photos in an object store: every machine makes sure of its own."""
 
@@ -69,7 +71,8 @@ def answers_on_ray(
         fn_constructor_args=(ray.put(trained), work, pool),
     )
     for row in rows.iter_rows():
-        yield Answer(photo=by_id[int(row["image_id"])], row=json.loads(row["row"]), overlay=bytes(row["overlay"]))
+        files = {name: bytes(row[name]) for name in FILES}
+        yield Answer(photo=by_id[int(row["image_id"])], row=json.loads(row["row"]), **files)
 
 
 class _Actor:
@@ -83,7 +86,12 @@ class _Actor:
         model: TrainedModel = ray.get(trained)
         self.work = work
         self.predictor = predictor_of(
-            model, device=pool.device, precision=pool.precision, views=pool.views, inference=pool.inference
+            model,
+            device=pool.device,
+            precision=pool.precision,
+            views=pool.views,
+            inference=pool.inference,
+            window=pool.window,
         )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -94,5 +102,5 @@ class _Actor:
         return {
             "image_id": batch["image_id"],
             "row": np.array([json.dumps(one.row) for one in found], dtype=object),
-            "overlay": np.array([one.overlay for one in found], dtype=object),
+            **{name: np.array([getattr(one, name) for one in found], dtype=object) for name in FILES},
         }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from depthbox.core.errors import UsageError
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.backbone import Backbone, FeaturePyramid, build_backbone
-from depthbox.models.config import ModelConfig, QueryConfig
+from depthbox.models.config import DenseModelConfig, ModelConfig, QueryConfig
 from depthbox.models.detector import DenseOutputs, FcosHead, locations
 from depthbox.models.dynamic_head import HEADS, SIZES_OF_INTEREST, DynamicMasks, mask_head
 from depthbox.models.mask_branch import Controller, MaskBranch
@@ -88,8 +88,10 @@ def compose(config: ModelConfig, backbone: Backbone, *, classes: int) -> Model:
     return head(config, backbone, classes=classes)
 
 
-def count_classes(config: ModelConfig, state: Mapping[str, Tensor]) -> int:
+def count_classes(config: ModelConfig | DenseModelConfig, state: Mapping[str, Tensor]) -> int:
     """How many classes weights of `config` tell apart. Raises `KeyError` with the name of the classifier that other weights do not have."""
+    if isinstance(config, DenseModelConfig):
+        return len(state["classifier.weight"])
     if config.head == "query":
         return len(state["decoder.classify.weight"]) - 1  # the last one is "no object"
     return len(state["detector.classify.weight"])

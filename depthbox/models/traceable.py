@@ -11,27 +11,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthbox.models.config import InferenceConfig
+from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.segmenter import Model
+from depthbox.models.traceable_dense import DenseGraph
 from depthbox.models.traceable_dynamic import DynamicGraph
 from depthbox.models.traceable_query import QueryGraph
 
-__all__ = ["OUTPUTS", "traceable"]
-
-OUTPUTS = ("boxes_xyxy", "scores", "labels", "masks")
+__all__ = ["outputs_of", "traceable"]
 
 
-def traceable(model: Model, config: InferenceConfig) -> nn.Module:
+def traceable(model: Model | DenseNetwork, config: InferenceConfig) -> nn.Module:
     """A copy of the model, in float32: images "B 3 H W" in 0..1, H and W multiples of 32, padded with zeros on the right and below -> boxes_xyxy
-    "B T 4", scores "B T", labels "B T", masks "B T h w" (probabilities at stride 4), best first."""
+    "B T 4", scores "B T", labels "B T", masks "B T h w" (probabilities at stride 4), best first; of a class for every pixel logits "B K H W"."""
     plain = _with_plain_padding(copy.deepcopy(model)).float().eval()
     plain.mixed = False
+    if isinstance(plain, DenseNetwork):
+        return DenseGraph(plain)
     if isinstance(plain, QuerySegmenter):
         return QueryGraph(plain, config)
     return DynamicGraph(plain, config)
 
 
-def _with_plain_padding(model: Model) -> Model:
+def outputs_of(model: Model | DenseNetwork) -> tuple[str, ...]:
+    """What `traceable` gives, by name."""
+    return ("logits",) if isinstance(model, DenseNetwork) else ("boxes_xyxy", "scores", "labels", "masks")
+
+
+def _with_plain_padding(model: Model | DenseNetwork) -> Model | DenseNetwork:
     """TensorFlow's "same" padding asks for the size of its input; for the even sizes inside this network it is always the same."""
     for parent in model.modules():
         for name, child in parent.named_children():

@@ -90,12 +90,14 @@ class Servable:
     loader: str
     code: Path
     requirements: tuple[str, ...]
+    parameter: tuple[str, float]
+    """What a request may say beside its pictures, and what counts where it does not; a whole number takes whole numbers."""
 
 
 def register_model(name: str, servable: Servable, *, uri: str, run_id: str) -> Version:
     """The version of `name` that is of this run, made where it is not there; the first version becomes the champion.
 
-    It takes pictures as bytes (column "image"; base64 in JSON) and the parameter "score". Raises `InputError` where the store does not do it.
+    It takes pictures as bytes (column "image"; base64 in JSON) and the servable's parameter. Raises `InputError` where the store does not do it.
     """
     quiet_mlflow()
     from mlflow import MlflowClient
@@ -136,9 +138,9 @@ def _logged(client, servable: Servable, run_id: str) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]), params=ParamSchema([ParamSpec("score", "double", 0.3)])
-    )
+    name, value = servable.parameter
+    parameter = ParamSpec(name, "long" if isinstance(value, int) else "double", value)
+    signature = ModelSignature(inputs=Schema([ColSpec("binary", "image")]), params=ParamSchema([parameter]))
     with TemporaryDirectory() as folder:
         mlflow.pyfunc.save_model(
             path=f"{folder}/{SERVABLE}",

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from depthbox.core.config import flatten
 from depthbox.core.dist import rank
 from depthbox.data.schema import CocoData
+from depthbox.data.semantic import SemanticData
 from depthbox.data.source import Packed
 from depthbox.depth.trained import SDE_NOTE
 from depthbox.evaluate.cityscapes import cityscapes_scores
@@ -111,6 +112,9 @@ def _metadata(job: Job, scores: Scores) -> dict[str, str]:
         said[SDE_NOTE] = {"short_side": views.short_side, "nearest": method.nearest, "farthest": method.farthest}
     elif isinstance(job.source.data, CocoData):
         said |= {"category_ids": job.source.data.category_ids, "inference": flatten(experiment.inference)}
+    elif isinstance(job.source.data, SemanticData):
+        table = job.source.data.table
+        said |= {"category_ids": table.written_ids, "colours": table.written_colours}
     return {name: json.dumps(value) for name, value in said.items()}
 
 

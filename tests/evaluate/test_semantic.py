@@ -14,7 +14,8 @@ from two_ranks import found_by_rank, found_by_two
 from depthbox.core.errors import UsageError
 from depthbox.data.label_table import read_table
 from depthbox.data.semantic import SemanticData, read_semantic
-from depthbox.evaluate.semantic import confusion, evaluate_semantic, semantic_scores, sliding
+from depthbox.evaluate import semantic
+from depthbox.evaluate.semantic import confusion, evaluate_semantic, likeliest, semantic_scores, sliding
 
 
 def test_the_published_numbers(shared: Path):
@@ -107,3 +108,12 @@ def test_two_ranks_get_the_scores_of_one(data: SemanticData, tmp_path: Path):
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     found_by_rank(lambda _: scores_of(place / "data"), 0, place)
+
+
+@pytest.mark.parametrize("numbers", [1 << 24, 5000, 1])
+@pytest.mark.parametrize(("seen", "full"), [((12, 20), (48, 77)), ((48, 64), (48, 64)), ((40, 30), (17, 11))])
+def test_bands_of_rows_are_the_whole_photo(numbers: int, seen: tuple, full: tuple, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(semantic, "BAND", numbers)
+    logits = torch.randn(5, *seen, generator=torch.Generator().manual_seed(0))
+    whole = torch.nn.functional.interpolate(logits[None], size=full, mode="bilinear", align_corners=False)
+    assert torch.equal(likeliest(logits, full).long(), whole[0].argmax(0))

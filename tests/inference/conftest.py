@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_data import tiny_experiment, write_tiny_data
+from tiny_dense import tiny_dense, write_tiny_dense
 
 from depthbox.core.config import vary
 from depthbox.train.launch import run
@@ -44,6 +45,21 @@ def queries(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings |= {"model.head": "query", "model.channels": 32, "model.query.start": "picked", "model.query.queries": 10}
     settings |= {"model.query.layers": 2, "model.query.width": 32, "method.query.points.number": 256}
     run(tiny_experiment(data, out, "full", **{"data.processes": 0, **settings}))
+    return out
+
+
+@pytest.fixture(scope="session")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos with a class for every pixel."""
+    return write_tiny_dense(tmp_path_factory.mktemp("streets"))
+
+
+@pytest.fixture(scope="session")
+def pixels(streets: Path, store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a network that tells the classes of these pixels apart."""
+    out = tmp_path_factory.mktemp("runs") / "pixels"
+    settings = {"method.mixing": "class", "schedule.steps": 30, "schedule.learning_rate": 0.003}
+    run(tiny_dense(streets, out, **{**settings, "schedule.evaluate_every": 0, "tracking.uri": store}))
     return out
 
 

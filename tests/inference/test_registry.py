@@ -146,6 +146,46 @@ def test_queries_are_served_as_they_are_predicted(queries: Path, data: Path, tmp
     assert len(rows) == len(here) >= 2 and {row["image_id"] for row in rows} == {0, 1}
 
 
+def test_pixels_are_served_as_label_maps(pixels: Path, streets: Path, tmp_path: Path) -> None:
+    """The very file that `predict` writes, for every row, also through a window."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": [(streets / f"val/photos/p_0{i}.png").read_bytes() for i in range(2)]})
+    served = _load_pyfunc(str(pixels / "model.safetensors"))
+    for window in (0, 32):
+        rows = served.predict(frame, {"window": window})
+        words = ["--out", tmp_path / str(window), "device=cpu", "overlays=no", f"window={window}"]
+        assert depthbox("predict", pixels, streets / "val/photos", *words).status == 0
+        wanted = [(tmp_path / f"{window}/label_maps/p_0{i}.png").read_bytes() for i in range(2)]
+        assert [base64.b64decode(row["label_map"]) for row in rows] == wanted
+        said = json.loads((tmp_path / str(window) / "label_maps.json").read_text())
+        assert [row["shares"] for row in rows] == [one["shares"] for one in said["photos"][:2]]
+    assert [row["image_id"] for row in json.loads(json.dumps(rows))] == [0, 1] and rows[0]["size"] == [48, 64]
+    assert rows[0]["classes"][0] == {"id": 10, "name": "red", "colour": [255, 59, 48]}
+
+
+@pytest.mark.slow
+def test_a_version_of_pixels_takes_a_window(
+    pixels: Path, streets: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MLflow loads it, which checks what a request may say."""
+    import mlflow.pyfunc
+    import pandas as pd
+
+    run_id = json.loads((pixels / "run.json").read_text())["run_id"]
+    register_model("pixels", servable(pixels / "model.safetensors"), uri=store, run_id=run_id)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    loaded = mlflow.pyfunc.load_model("models:/pixels@champion")
+    frame = pd.DataFrame({"image": [(streets / "val/photos/p_00.png").read_bytes()]})
+    (row,) = loaded.predict(frame, params={"window": 32})
+    assert row["size"] == [48, 64] and "score" not in str(loaded.metadata.signature.params)
+
+
+def test_depth_alone_is_not_served() -> None:
+    answer = depthbox("train", "sde", "data.train.sequences=none", "register=depth")
+    assert answer.status == 2 and "what is registered is served" in answer.fault
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mlflow_serves_it(shapes: str, trained: Path, store: str, data: Path, tmp_path: Path) -> None:

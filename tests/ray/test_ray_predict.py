@@ -9,6 +9,7 @@ import pytest
 from command_line import depthbox
 from s3_server import CREDENTIALS, s3_server
 from tiny_data import tiny_experiment, write_tiny_data
+from tiny_dense import tiny_dense, write_tiny_dense
 
 from depthbox.train.launch import run
 
@@ -69,6 +70,22 @@ def test_a_bucket_on_ray_gives_what_a_folder_gives_here(trained: Path, data: Pat
             b["score"], abs=1e-4
         )
     assert len(list((tmp_path / "there/overlays").iterdir())) == 5
+
+
+@pytest.mark.slow
+def test_label_maps_are_those_of_one_process(tmp_path: Path) -> None:
+    streets = write_tiny_dense(tmp_path / "streets")
+    run(tiny_dense(streets, tmp_path / "run", **{"method.mixing": "class", "schedule.evaluate_every": 0}))
+    photos = streets / "val/photos"
+    (photos / "p_01.png").write_bytes(b"")
+    words = ["device=cpu", "precision=float32", "batch_size=1", "window=32", "--json"]
+    here = depthbox("predict", tmp_path / "run", photos, "--out", tmp_path / "here", *words)
+    share = ["--ray", "ray.actor_cpus=0.5"]
+    there = depthbox("predict", tmp_path / "run", photos, "--out", tmp_path / "there", *share, *words)
+    assert (here.status, there.status) == (0, 0), here.err + there.err
+    assert there.json["rows_quarantined"] == here.json["rows_quarantined"] == 1
+    for name in ("label_maps/p_00.png", "label_maps/p_02.png", "label_maps.json"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
 def test_more_than_the_cluster_has_is_refused_at_once(trained: Path, data: Path, tmp_path: Path) -> None:
