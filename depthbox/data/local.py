@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.shape import DepthSetup
-from depthbox.data.source import Packed, Source
+from depthbox.data.source import Packed, Rows, Source
 from depthbox.depth.actor import DepthActor
 
 __all__ = ["local_batches"]
@@ -31,11 +32,18 @@ class _Steps(Dataset):
     def _packed(self, step: int) -> Packed:
         slots = self.source.plan.share(0, 1)
         rows = self.source.decode([step] * len(slots), list(slots))
-        if self.depth is not None:
+        return self.source.pack(rows if self.depth is None else self._with_depth(rows, self.depth))
+
+    def _with_depth(self, rows: Rows, depth: DepthSetup) -> Rows:
+        """On one thread, as on a cluster: other sums are other bits. This may be the process that trains, which keeps its threads."""
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
             # Made on first use: the network is loaded in the process that runs it.
-            self._actor = self._actor or self.depth.actor()
-            rows = self._actor(rows)
-        return self.source.pack(rows)
+            self._actor = self._actor or depth.actor()
+            return self._actor(rows)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def local_batches(source: Source, depth: DepthSetup | None, steps: range, *, processes: int = 1) -> Iterator[Packed]:
