@@ -61,13 +61,18 @@ def _decoded(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
             raise BadImage(path, f"{file.width}x{file.height} pixels; allowed: {MAX_PIXELS} in all")
         if _has_wide_channels(data):
             return _first_channel(data), None
-        if file.mode == "P":
-            return np.array(file), _palette(file)
-        if file.mode in ("RGB", "RGBA"):
-            return np.array(file.convert("RGB")), None
         if file.mode == "F":
             raise BadImage(path, "holds floating-point pixels; a label map holds whole numbers or colours")
-        return np.array(file).astype(np.int64), None
+        if file.mode in ("P", "PA"):
+            return _without_alpha(file), _palette(file)
+        if file.mode in ("1", "L", "LA") or file.mode.startswith("I"):
+            return _without_alpha(file), None
+        return np.array(file.convert("RGB")), None
+
+
+def _without_alpha(file: Image.Image) -> np.ndarray:
+    pixels = np.array(file).astype(np.int64)
+    return pixels[..., 0] if pixels.ndim == 3 else pixels
 
 
 def _palette(file: Image.Image) -> np.ndarray:

@@ -115,7 +115,7 @@ def _classes(file: Path, said: object, used: Sequence[str | None]) -> tuple[str,
     if not isinstance(said, list) or sorted(map(str, said)) != sorted(names):
         cause = f"lists {shown(said)}, and the table names {few(names)}"
         raise InputError(file, "classes", cause, "list every class of the table once, or leave it out")
-    return tuple(said)
+    return tuple(map(str, said))
 
 
 def _id(file: Path, key: str) -> int:

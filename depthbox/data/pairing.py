@@ -41,9 +41,18 @@ def geometry_distance(target: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(known.any((1, 2)), total / np.maximum(known.sum((1, 2)), 1), np.inf)
 
 
-def matching(target: np.ndarray, others: np.ndarray, rng: np.random.Generator, *, candidates: int = CANDIDATES) -> int:
-    """The place in `others` "N h w" of the one most like `target` "h w", of `candidates` drawn without repetition; ties go to the first drawn."""
-    drawn = rng.choice(len(others), min(candidates, len(others)), replace=False)
+def matching(
+    target: np.ndarray,
+    others: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    members: np.ndarray | None = None,
+    candidates: int = CANDIDATES,
+) -> int:
+    """The place in `others` "N h w" of the one most like `target` "h w", of `candidates` drawn without repetition among all, or among the places
+    `members`; ties go to the first drawn."""
+    places = np.arange(len(others)) if members is None else members
+    drawn = places[rng.choice(len(places), min(candidates, len(places)), replace=False)]
     return int(drawn[geometry_distance(target, others[drawn]).argmin()])
 
 
@@ -61,10 +70,9 @@ class GeometryPlan(MixedPlan):
             return out
         words = [self.parts[number].word for number in self._slots()]
         members = next(part.members for part in self.parts if part.word == "source")
-        theirs = self.outlines[members]
         for source, target in reversed(domain_pairs(words)):
             rng = generator("geometry", self.seed, step, source)
-            out[source] = members[matching(self.outlines[out[target]], theirs, rng)]
+            out[source] = matching(self.outlines[out[target]], self.outlines, rng, members=members)
         return out
 
 

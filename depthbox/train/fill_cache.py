@@ -57,12 +57,14 @@ def fill_cache(
     source = OutlineSource(data=photos, plan=plan, views=data.views, masks=False, guard_folder=guard, copy=copy)
     stream = partial(_local, setup, data.processes) if launcher == "local" else _on_ray(setup, ray)
     bad: dict[int, str] = {}
-    inferences = hits = 0
+    inferences = 0
     for pack in stream(source, range(-(-images // plan.batch_size))):
         bad |= {index: f"{path}: {reason}" for index, path, reason in pack.outcome.bad}
-        inferences, hits = inferences + pack.outcome.inferences, hits + pack.outcome.hits
+        inferences += pack.outcome.inferences
         if pack.step % 10 == 9:
             say(f"depth of {min((pack.step + 1) * plan.batch_size, images)}/{images} photos, {inferences} inferred")
+    # Not the packs' own hits: the last step begins again with the first photos.
+    hits = images - inferences - len(bad)
     return Filled(
         images=images, inferences=inferences, hits=hits, unreadable=tuple(bad.values()), cache=setup.cache_folder
     )

@@ -50,6 +50,7 @@ def as_palette(numbers: dict[int, int]) -> Image.Image:
 CODINGS = {
     "ids": as_ids,
     "16-bit ids": lambda: as_ids(np.uint16),
+    "ids with alpha": lambda: as_ids().convert("LA"),
     "colours": as_colours,
     "colours with alpha": lambda: as_colours().convert("RGBA"),
     "a palette whose indices are ids": lambda: as_palette(IDS),
@@ -236,3 +237,20 @@ def test_blocks_table(shared: Path):
     table = read_table("semantic_ids.json", blocks)
     assert len(table.class_names) == 10
     assert len(np.unique(read_labels(blocks / "video" / "seq_00" / "semantic_000.png", table))) > 5
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I", "F"])
+def test_damaged_bytes_of_any_picture_end_in_words(table: LabelTable, tmp_path: Path, mode: str):
+    rng = np.random.default_rng(len(mode) + ord(mode[0]))
+    path = tmp_path / "label.tif"
+    Image.fromarray(rng.integers(0, 40, (8, 9, 3), dtype=np.uint8)).convert("L").convert(mode).save(path)
+    whole = path.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged[: rng.integers(len(whole))] if rng.random() < 0.3 else damaged))
+        try:
+            assert read_labels(path, table).shape
+        except (BadImage, InputError) as error:
+            assert "\n" not in str(error)

@@ -31,7 +31,8 @@ def a_job(data: Path, out: Path, *, workers: int) -> Job:
     settings: dict[str, object] = {
         "data.train.images": "seq_[01]/frame_*.png", "data.train.labels": "seq_[01]/semantic_*.png", "data.train.labelled": "two.txt",
         "data.source.images": "seq_2/frame_*.png", "data.source.labels": "seq_2/semantic_*.png", "data.gap": 1, "data.views.crop": 32,
-        "data.views.short_side": 64, "data.labelled_share": 0.25, "data.source_share": 0.5, "data.pairing": "geometry", "batch_size": 8, "workers": workers,
+        "data.views.short_side": 64, "data.labelled_share": 0.25, "data.source_share": 0.5, "data.pairing": "geometry", "data.views.jitter": 0.3,
+        "batch_size": 8, "workers": workers,
     }  # fmt: skip
     source = replace(tiny_source(data, **settings), frames_hw=(64, 96))
     cache = str(out / "cache")
