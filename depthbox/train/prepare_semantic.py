@@ -72,8 +72,9 @@ def _check_settings(method: DepthSsdaConfig, model: DenseModelConfig, data: Sema
             f"{1 - shown:.0%} of a step have no labels, and nothing learns from them: set method.mixing, method.cross_domain, or "
             "data.labelled_share=1"
         )
-    if data.source_share == 1 and method.mixing != "none":
-        raise UsageError(f"method.mixing={method.mixing} mixes target images; with data.source_share=1 there are none")
+    if data.source_share == 1 and (method.mixing != "none" or method.cross_domain):
+        asked = "method.cross_domain" if method.mixing == "none" else f"method.mixing={method.mixing}"
+        raise UsageError(f"{asked} mixes target images; with data.source_share=1 there are none")
 
 
 def _changed(model: DenseModelConfig, name: str) -> bool:

@@ -89,7 +89,17 @@ def test_rows_of_the_table_run(data: Path, tmp_path: Path, settings: dict) -> No
         ({"data.gap": 1}, r"data\.gap=1 has no effect"),
         ({"model.pose_stride": 1}, r"model\.pose_stride is of the depth task"),
         ({"model.width": 12}, "takes a multiple of 8"),
-        ({**OTHER, "data.source_share": 1, "data.labelled_share": 0}, "mixes target images"),
+        ({**OTHER, "data.source_share": 1, "data.labelled_share": 0}, "method.mixing=depth mixes target images"),
+        (
+            {
+                **OTHER,
+                "data.source_share": 1,
+                "data.labelled_share": 0,
+                "method.mixing": "none",
+                "method.cross_domain": True,
+            },
+            "method.cross_domain mixes target images",
+        ),
         ({"batch_size": 6, "workers": 2}, "does not divide among workers=2"),
     ],
 )
