@@ -10,11 +10,7 @@ from depthbox.models.config import InferenceConfig
 __all__ = ["write_card"]
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
-LEARNED_FROM = {
-    "box_depth": "boxes",
-    "pl_dc": "masks of some photos, with its own guesses at the others",
-    "depth_ssda": "label maps of some photos, with its own guesses at the others",
-}
+GUESSED = " of some photos, with its own guesses at the others"
 NOT_SAID = "not stated; those of the photos and of the starting weights apply as far as they do"
 
 
@@ -39,7 +35,7 @@ def write_card(
         dense=trained.dense,
         named=list(zip(trained.category_ids, trained.classes, strict=True)),
         method=method,
-        learned_from=LEARNED_FROM.get(str(method), "masks"),
+        learned_from=_learned_from(str(method), settings),
         depth="" if depth == "none" else depth,
         file=exported.file.name,
         megabytes=f"{exported.file.stat().st_size / 1e6:.1f}",
@@ -61,6 +57,17 @@ def write_card(
     file = exported.file.with_name(f"{exported.file.name}.md")
     file.write_text(filled)
     return file
+
+
+def _learned_from(method: str, settings: dict) -> str:
+    if method == "depth_ssda":
+        known = float(settings.get("data.labelled_share", 1.0)) + float(settings.get("data.source_share", 0.0))
+        return "label maps" + (GUESSED if known < 1 else "")
+    boxed = float(settings.get("data.boxed_share", 0.0))
+    masked = float(settings.get("data.labelled_share", 1.0)) if method != "box_depth" or boxed else 0.0
+    kinds = [name for name, share in (("masks", masked), ("boxes", boxed or float(method == "box_depth"))) if share]
+    guessed = method == "pl_dc" and masked + boxed < 1
+    return " and ".join(kinds) + (GUESSED if guessed else "")
 
 
 def _start(trained: TrainedModel) -> str:
