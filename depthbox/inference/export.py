@@ -82,8 +82,9 @@ def write_export(
 
 def least_side(kind: str, model: ModelConfig | DenseModelConfig) -> int:
     """Of an image of a graph: with queries picked from the photo it has a cell for each."""
-    picked = isinstance(model, ModelConfig) and (model.head, model.query.start) == ("query", "picked")
-    cells = math.ceil(math.sqrt(model.query.queries)) if picked else 0
+    cells = 0
+    if isinstance(model, ModelConfig) and (model.head, model.query.start) == ("query", "picked"):
+        cells = math.ceil(math.sqrt(model.query.queries))
     return max(LEAST_SIDE[kind], math.ceil(cells * PICKED_STRIDE / 32) * 32)
 
 

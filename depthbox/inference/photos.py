@@ -76,7 +76,8 @@ class PhotoWork:
         ]
 
     def _good(self, photo: Photo, found: Found, decoded: Decoded) -> Answer:
-        row, label_map = {"size_hw": decoded.size_hw}, b""
+        row: dict = {"size_hw": decoded.size_hw}
+        label_map = b""
         if isinstance(found, LabelMap):
             row["pixels"] = np.bincount(found.classes.ravel(), minlength=len(self.category_ids)).tolist()
             label_map = indexed_png(found.classes, self.category_ids, self.colours)

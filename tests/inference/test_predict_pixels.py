@@ -12,6 +12,7 @@ from tiny_semantic import CLASSES, IDS
 
 from depthbox.data.label_map import read_labels
 from depthbox.data.label_table import read_table
+from depthbox.data.semantic import check_labels, read_semantic
 from depthbox.evaluate.semantic import confusion, semantic_scores
 from depthbox.inference.served import servable
 from depthbox.tracking.models import register_model
@@ -46,6 +47,12 @@ def test_the_label_maps_have_the_scores_of_the_evaluation_and_the_ids_of_the_tra
         matrix += confusion(read_labels(found, table), truth, 3)
     scores = json.loads((pixels / "result.json").read_text())["scores"]
     assert semantic_scores(matrix, CLASSES)["miou"] == pytest.approx(scores["miou"]) and scores["iou/red"] > 0.5
+
+
+def test_a_run_can_learn_from_them(whole: Path, streets: Path) -> None:
+    table, labels = read_table("train/table.json", streets), str(whole / "label_maps")
+    found = check_labels(read_semantic(streets, images="val/photos", labels=labels, table=table, needs_all=True))
+    assert [Path(one.label_path).name for one in found.records] == ["p_00.png", "p_01.png", "p_02.png"]
 
 
 def test_the_json_says_ids_colours_files_and_shares(whole: Path) -> None:
