@@ -68,6 +68,7 @@ def _labelled(place: str, overrides: dict[str, str]) -> dict:
     if trained.dense:
         cause = "gives every pixel a class, and a mask for a box needs a model that finds objects"
         raise InputError(place, "", cause, "give a run of box_depth, full, pl_dc or guided_distillation")
+    assert isinstance(trained.views, ViewsConfig)
     asked = vary(Labelling(views=trained.views), overrides)
     unknown = [name for name in data.class_names if name not in trained.classes]
     out = Path(asked.out).expanduser().absolute()
