@@ -118,7 +118,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_its_arithmetic() -> None:
         (["train"], "which method?"),
         (["train", "box_dept"], "did you mean box_depth?"),
         (["train", "depth_ssda"], "data.table= is needed"),
-        (["train", "depth_ssda", "register=streets"], "what is registered is served, and finds objects"),
+        (["train", "sde", "register=depth"], "what is registered is served, and finds objects or classes"),
         (["train", "box_depth", "schedul.steps=3"], "did you mean schedule.steps"),
         (["train", "box_depth", "schedule.steps=many"], "takes int"),
         (["train", "box_depth", "launcher=slurm"], "allowed are ray, local"),

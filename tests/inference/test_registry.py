@@ -181,11 +181,6 @@ def test_a_version_of_pixels_takes_a_window(
     assert row["size"] == [48, 64] and "score" not in str(loaded.metadata.signature.params)
 
 
-def test_depth_alone_is_not_served() -> None:
-    answer = depthbox("train", "sde", "data.train.sequences=none", "register=depth")
-    assert answer.status == 2 and "what is registered is served" in answer.fault
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mlflow_serves_it(shapes: str, trained: Path, store: str, data: Path, tmp_path: Path) -> None:
