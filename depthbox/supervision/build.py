@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 
 from torch import nn
 
@@ -86,7 +87,7 @@ def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:
         unheard = "has no effect without images that have boxes alone; name them: data.train.boxed and data.boxed_share"
         _refuse(weights, usual, OF_BOXES, "method.weights.", unheard)
         affine = weights.pseudo_color_affinity > 0 or weights.pseudo_depth_affinity > 0
-        silent = ("cost_class", "cost_projection", "prior_size") if affine else BoxTermsConfig.__slots__
+        silent = ("cost_class", "cost_projection", "prior_size") if affine else [f.name for f in fields(BoxTermsConfig)]
         _refuse(config.boxed, BoxTermsConfig(), silent, "method.boxed.", unheard)
     if not depth:
         _refuse(config.boxed, BoxTermsConfig(), OF_DEPTH, "method.boxed.")

@@ -6,9 +6,18 @@ from typing import ClassVar, Literal
 from depthbox.core.config import added
 
 __all__ = [
-    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DistillationConfig", "FullConfig", "FullWeights", "PlDcConfig", "PlDcWeights",
+    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DistillationConfig", "FullConfig", "FullWeights", "PairwiseConfig", "PlDcConfig", "PlDcWeights",
     "PointsConfig", "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights", "VideoTermsConfig",
 ]  # fmt: skip
+
+
+class OneView:
+    """A method without a teacher that looks at a larger view than the student."""
+
+    __slots__ = ()
+
+    def teacher_from(self, steps: int) -> None:
+        """The first step with such a teacher: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +63,15 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxDepthConfig:
-    """The colour ramp 0..W and the depth ramp W..2W, W = `warm_up`, are fractions of the run; thresholds as published.
+class PairwiseConfig:
+    """What boxes, colour and disparity say about a mask, whichever head made it. The colour ramp 0..W and the depth ramp W..2W, W = `warm_up`, are
+    fractions of the run; thresholds as published.
 
     Ours, 0 for off: `color_veto` is the Lab distance above which a depth edge is not believed, `depth_veto` the step of disparity (0..255)
     above which a colour edge is not. `prior_size` scales the axes of the
     ellipse of `box_prior`. `dilation` is the distance of neighbours in cells of stride 4: 2 as published, at a short side of 800.
     """
 
-    weights: BoxDepthWeights = BoxDepthWeights()
-    box_quality: Literal["iou", "centerness"] = "iou"
-    masks_per_image: int = 64
     prior_size: float = 0.7
     dilation: Literal[1, 2, 3] = 2
     color_threshold: float = 0.3
@@ -75,6 +82,15 @@ class BoxDepthConfig:
     color_veto: float = 0.0
     depth_veto: float = 0.0
     warm_up: float = 1 / 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxDepthConfig(PairwiseConfig):
+    """Boxes and depth, with a teacher later in the run."""
+
+    weights: BoxDepthWeights = BoxDepthWeights()
+    box_quality: Literal["iou", "centerness"] = "iou"
+    masks_per_image: int = 64
     distillation: DistillationConfig = DistillationConfig()
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ("boxes", "masks")
@@ -128,7 +144,7 @@ class FullWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FullConfig:
+class FullConfig(OneView):
     """`mask_bce` (mean over the pixels of the box) is ours beside CondInst's dice: it makes the twin stronger.
 
     `model.head=query` has other losses, with `query_weights` and `query` instead of the three settings before them.
@@ -142,27 +158,14 @@ class FullConfig:
     needs_masks: bool = True
     learns_from: ClassVar[tuple[str, ...]] = ("masks",)
 
-    def teacher_from(self, steps: int) -> None:
-        """The twin has no teacher."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxTermsConfig:
+class BoxTermsConfig(PairwiseConfig):
     """What boxes say about queries: a query is matched to a box by `cost_class` times its class and `cost_projection` times the dice of its mask's
-    projections (Box2Mask); the terms of the matched masks are those of `BoxDepthConfig`, with its numbers."""
+    projections (Box2Mask); the terms of the matched masks are those of `box_depth`."""
 
     cost_class: float = 2.0
     cost_projection: float = 5.0
-    prior_size: float = 0.7
-    dilation: Literal[1, 2, 3] = 2
-    color_threshold: float = 0.3
-    depth_threshold: float = 0.5
-    depth_theta: float = 2.0
-    depth_form: Literal["difference", "plane"] = "difference"
-    depth_inside_only: bool = False
-    color_veto: float = 0.0
-    depth_veto: float = 0.0
-    warm_up: float = 1 / 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +200,7 @@ class ClipConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlDcConfig:
+class PlDcConfig(OneView):
     """From the fraction `burn_in` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step (0.9996 published, for
     369 000 steps), labels the unlabelled images.
 
@@ -230,9 +233,6 @@ class PlDcConfig:
     needs_masks: bool = True
     learns_from: ClassVar[tuple[str, ...]] = ("masks", "boxes", "none")
 
-    def teacher_from(self, steps: int) -> None:
-        """No larger view: this teacher looks at the weak one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdeWeights:
@@ -244,22 +244,25 @@ class SdeWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SdeConfig:
-    """Depth from one's own video. Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn.
+class VideoTermsConfig:
+    """Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn.
 
     `scale_free` (ours) takes the scale of each image out of the photometric error; false is the published form.
     """
 
-    weights: SdeWeights = SdeWeights()
     nearest: float = 0.1
     farthest: float = 100.0
     scales: Literal[1, 2, 3, 4] = 4
     scale_free: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdeConfig(OneView, VideoTermsConfig):
+    """Depth from one's own video."""
+
+    weights: SdeWeights = SdeWeights()
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ()
-
-    def teacher_from(self, steps: int) -> None:
-        """There is no teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,22 +278,13 @@ class DepthSsdaWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoTermsConfig:
-    """As in `SdeConfig`; with `model.init` of a depth network, those that it was trained with."""
-
-    nearest: float = 0.1
-    farthest: float = 100.0
-    scales: Literal[1, 2, 3, 4] = 4
-    scale_free: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthSsdaConfig:
+class DepthSsdaConfig(OneView):
     """Semantic segmentation with few labels. `mixing` pairs the target images of a step, labelled or not, by depth (up to `margin` of disparity behind),
     by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
 
     Images without labels are taught by a teacher, an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
-    probability of at least `confidence`. `jitter` and `blur` are of the mixtures' strong view. `video` is of `model.multi_task`.
+    probability of at least `confidence`. `jitter` and `blur` are of the mixtures' strong view. `video` is of
+    `model.multi_task`; with `model.init` of a depth network, as that was trained.
     """
 
     weights: DepthSsdaWeights = DepthSsdaWeights()
@@ -304,6 +298,3 @@ class DepthSsdaConfig:
     video: VideoTermsConfig = VideoTermsConfig()
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ("labels", "none", "source")
-
-    def teacher_from(self, steps: int) -> None:
-        """No larger view: this teacher looks at the weak one."""

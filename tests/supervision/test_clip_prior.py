@@ -18,7 +18,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    open_clip = pytest.importorskip("open_clip")
+    open_clip = pytest.importorskip("open_clip", reason="an extra: depthbox[clip]")
     folder = tmp_path_factory.mktemp("clip")
     (folder / "tiny-test.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(folder)

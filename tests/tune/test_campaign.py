@@ -16,7 +16,7 @@ from depthbox.tune.ledger import Ledger
 from depthbox.tune.proposals import proposed
 from depthbox.tune.space import Choice, LogUniform, Search, Uniform
 
-optuna = pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna", reason="sweeps need optuna")
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SEARCH = Search(
     base=box_depth(),
@@ -195,7 +195,7 @@ def test_a_mutation_stays_in_its_domain() -> None:
 
 
 def test_asha_stops_the_lower_ones_and_learns_from_a_replay() -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ASHA is Ray Tune's")
     from depthbox.tune.search import Asha
 
     search = replace(SEARCH, epochs=4, grace=1, factor=2)

@@ -15,7 +15,7 @@ from tiny_data import write_tiny_data
 from depthbox.cli import main
 
 ray = pytest.importorskip("ray", reason="sweeps need ray")
-pytest.importorskip("optuna")
+pytest.importorskip("optuna", reason="sweeps need optuna")
 pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]

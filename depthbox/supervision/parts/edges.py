@@ -4,14 +4,14 @@ import torch
 
 from depthbox.core.batch import Views
 from depthbox.ops.pairwise import Edges
-from depthbox.supervision.config import BoxDepthConfig, BoxTermsConfig
+from depthbox.supervision.config import PairwiseConfig
 from depthbox.supervision.parts.box_terms import color_change, color_edges, depth_change, depth_edges, vetoed
 
 __all__ = ["active_edges"]
 
 
 @torch.no_grad()
-def active_edges(views: Views, config: BoxDepthConfig | BoxTermsConfig, *, depth: bool) -> dict[str, Edges]:
+def active_edges(views: Views, config: PairwiseConfig, *, depth: bool) -> dict[str, Edges]:
     """The edges of each affinity by the name of its loss, after the vetoes."""
     c = config
     color = color_edges(views, threshold=c.color_threshold, dilation=c.dilation)
