@@ -45,7 +45,6 @@ def pl_dc() -> Experiment:
         data=DataConfig(labelled_share=0.5, views=ViewsConfig(grey=0.2, blur=0.5, erase=1.0)),
         depth=DepthConfig(source="none"),
         model=ModelConfig(head="query"),
-        schedule=ScheduleConfig(learning_rate=5e-4),
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["SMALL_QUERY", "GivenPoints", "outputs_of", "query_network"]
 
 SMALL_QUERY = vary(
     ModelConfig(backbone="mobilenetv2_035", weights="none", channels=32, head="query"),
-    {"query.queries": 12, "query.layers": 3, "query.heads": 4, "query.width": 32},
+    {"query.start": "learned", "query.queries": 12, "query.layers": 3, "query.heads": 4, "query.width": 32},
 )
 
 

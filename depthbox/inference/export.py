@@ -24,6 +24,7 @@ from depthbox.inference.opened import TrainedModel
 from depthbox.inference.predictor import network_of
 from depthbox.models.config import DenseModelConfig, InferenceConfig, ModelConfig
 from depthbox.models.dense_head import DenseNetwork
+from depthbox.models.query_start import PICKED_STRIDE
 from depthbox.models.segmenter import Model
 from depthbox.models.traceable import outputs_of, traceable
 
@@ -35,7 +36,6 @@ CANDIDATES = 300
 
 LEAST_SIDE = {"onnx": 64, "pt2": 160}
 """Of an image in pixels. A program of torch.export takes an axis for more than one cell, or for one, once and for all: at 160 every level has two."""
-PICKED_STRIDE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,11 @@ class QueryConfig:
     """`model.head=query`: how many queries (more than any photo has objects), how many decoder layers, attention heads, and the width of their feed-forward.
 
     `start` learned is the published form: the queries of every photo begin alike. picked: they begin as the features of the cells that look most like
-    the middle of an object (FastInst's idea), which has to be learned less from scratch in a short run. `deformable` layers of multi-scale deformable
+    the middle of an object (FastInst's idea), and their masks around those cells, which a short run needs. `deformable` layers of multi-scale deformable
     attention make the maps they look at (6 as published); 0: a feature pyramid with group norm, which is faster.
     """
 
-    start: Literal["learned", "picked"] = "learned"
+    start: Literal["learned", "picked"] = "picked"
     queries: int = 100
     layers: int = 6
     heads: int = 8

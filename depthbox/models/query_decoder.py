@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbox.models.query_start import LearnedStart, PickedStart
+from depthbox.models.anchored import Anchored
+from depthbox.models.query_start import LearnedStart, Picked, PickedStart
 
 __all__ = ["QueryDecoder", "attention_block", "sine_positions"]
 
@@ -26,35 +27,38 @@ class QueryDecoder(nn.Module):
         self.level = nn.Embedding(3, channels)
         self.layers = nn.ModuleList(_Layer(channels, heads, width) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
+        self.anchored = Anchored(channels) if isinstance(start, PickedStart) else None
         self.classify = nn.Linear(channels, classes + 1)
         self.embed = nn.Sequential(
             nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels)
         )  # fmt: skip
 
     def forward(
-        self, levels: list[Tensor], fine: Tensor, padding: list[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        self, levels: list[Tensor], fine: Tensor, padding: list[Tensor], hints: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Picked | None]:
         """Maps "B C h w" of three levels and of the masks; `padding`: bool "B hw" of each level, True where nothing is to be seen.
 
-        The last value is what a picked start says of every cell of the finest level, "B h w K+1".
+        `fine` is `with_places` where the start is picked, first from the cells of `hints` (bool "B h w" of the finest level); the last value says where.
         """
         tokens = [m.flatten(2).transpose(1, 2) + self.level.weight[i] for i, m in enumerate(levels)]
         places = [sine_positions(m) for m in levels]
-        content, place, cells = self.start(levels[-1], places[-1], padding[-1])
-        said = [self._say(content, fine)]
+        content, place, picked = self.start(levels[-1], places[-1], padding[-1], hints)
+        said = [self._say(content, fine, picked)]
         for i, layer in enumerate(self.layers):
             at = i % 3
             blocked = attention_block(said[-1][2], levels[at], padding[at])
             content = layer(content, place, tokens[at], places[at], blocked)
-            said.append(self._say(content, fine))
+            said.append(self._say(content, fine, picked))
         class_logits, embeddings, masks = (torch.stack(each) for each in zip(*said, strict=True))
-        return class_logits, embeddings, masks, cells
+        return class_logits, embeddings, masks, picked
 
-    def _say(self, content: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _say(self, content: Tensor, fine: Tensor, picked: Picked | None) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.norm(content)
         # A sum over a hundred channels: bfloat16 would cost a mask its edge.
         with torch.autocast(fine.device.type, enabled=False):
             embedding = self.embed(normed.float())
+            if self.anchored is not None and picked is not None:
+                embedding = torch.cat((embedding, self.anchored(normed.float(), picked.points_xy)), -1)
             masks = torch.einsum("bqc,bchw->bqhw", embedding.detach(), fine.detach())
         return self.classify(normed).float(), embedding, masks
 

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from depthbox.core.errors import UsageError
+from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.anchored import with_places
 from depthbox.models.backbone import Backbone
 from depthbox.models.config import ModelConfig
 from depthbox.models.deformable_decoder import DeformablePixelDecoder
 from depthbox.models.pixel_decoder import PixelDecoder
 from depthbox.models.query_decoder import QueryDecoder
-from depthbox.models.query_start import LearnedStart, PickedStart
+from depthbox.models.query_start import LearnedStart, Picked, PickedStart
 
 __all__ = ["QueryOutputs", "QuerySegmenter"]
 
@@ -27,13 +29,13 @@ class QueryOutputs:
     masks: Tensor
     """Logits "L B Q h w" at stride 4, without a gradient: cell c lies on the pixel edge 4 c + 2, as if shrunk without aligned corners."""
     embeddings: Tensor
-    """Float "L B Q C": a mask is its embedding's product with `fine`."""
+    """Float "L B Q C": a mask is its embedding's product with `fine`. Picked queries have five more channels (`anchored`)."""
     fine: Tensor
     """Float "B C h w" at stride 4."""
     features: Tensor
     """Float "B C h w" of the pixel decoder at stride 8."""
-    cells: Tensor | None = None
-    """Class logits "B h w K+1" of the cells at stride 8, where queries are picked from them."""
+    picked: Picked | None = None
+    """The cells at stride 8 that queries were picked from, where they are."""
 
     def of(self, images: slice) -> "QueryOutputs":
         """The part of some images of the batch."""
@@ -43,7 +45,7 @@ class QueryOutputs:
             embeddings=self.embeddings[:, images],
             fine=self.fine[images],
             features=self.features[images],
-            cells=None if self.cells is None else self.cells[images],
+            picked=None if self.picked is None else self.picked.of(images),
         )
 
     def chosen(self, image: int, queries: Tensor) -> Tensor:
@@ -82,21 +84,25 @@ class QuerySegmenter(nn.Module):
             config.channels, classes, start=start, layers=query.layers, heads=query.heads, width=query.width
         )
 
-    def forward(self, images: Tensor, valid: Tensor | None = None) -> QueryOutputs:
-        """Images "B 3 H W" in 0..1, H and W multiples of 32; `valid` bool "B H W" is False on padding, at which no query looks."""
+    def forward(self, images: Tensor, valid: Tensor | None = None, hints: Tensor | None = None) -> QueryOutputs:
+        """Images "B 3 H W" in 0..1, H and W multiples of 32; `valid` bool "B H W" is False on padding, at which no query looks.
+
+        `hints`: bool "B H/8 W/8", cells that queries are to start from if they are picked at all.
+        """
         valid = torch.ones_like(images[:, 0], dtype=torch.bool) if valid is None else valid
         padding = [_padding(valid, stride) for stride in LEVEL_STRIDES]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
             maps = self.pixel_decoder(self.backbone(images), padding)
             fine = maps.fine.float()
-            class_logits, embeddings, masks, cells = self.decoder(maps.levels, fine, padding)
+            fine = with_places(fine, MASK_STRIDE) if self.config.query.start == "picked" else fine
+            class_logits, embeddings, masks, picked = self.decoder(maps.levels, fine, padding, hints)
         return QueryOutputs(
             class_logits=class_logits,
             masks=masks,
             embeddings=embeddings,
             fine=fine,
             features=maps.levels[-1].float(),
-            cells=cells,
+            picked=picked,
         )
 
 

@@ -130,6 +130,7 @@ class QueryTermsConfig:
     cost_class: float = 2.0
     cost_bce: float = 5.0
     cost_dice: float = 5.0
+    cost_outside: float = 10.0
     no_object: float = 0.1
     points: PointsConfig = PointsConfig()
 

@@ -9,7 +9,7 @@ from depthbox.core.schedule import Schedule, constant
 from depthbox.supervision.config import FullConfig
 from depthbox.supervision.method import Losses, Teacherless
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
-from depthbox.supervision.parts.query_start import query_start
+from depthbox.supervision.parts.query_start import middles, query_start
 from depthbox.supervision.parts.query_terms import query_terms, targets_of
 
 __all__ = ["FullQuery"]
@@ -29,11 +29,11 @@ class FullQuery(Teacherless):
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         views, number = batch.views, len(batch.instances)
-        outputs = student(views.strong, views.valid)
+        targets = [targets_of(one) for one in batch.instances]
+        outputs = student(views.strong, views.valid, middles(targets, views.valid))
         names = [(step, image) for image in batch.image_ids or range(number)]
         points = DrawnPoints(self.config.query.points, names=names, extent_xy=extent_of(views.valid))
-        targets = [targets_of(one) for one in batch.instances]
         terms = query_terms(outputs, targets, self.config.query, points=points)
-        if outputs.cells is not None:
-            terms["query_start"] = query_start(outputs.cells, targets, no_object=self.config.query.no_object)
+        if outputs.picked is not None:
+            terms["query_start"] = query_start(outputs.picked.cells, targets, no_object=self.config.query.no_object)
         return Losses(terms=terms, figures={})

@@ -22,7 +22,7 @@ from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, co
 from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
 from depthbox.supervision.parts.pseudo_labels import as_targets
-from depthbox.supervision.parts.query_start import query_start
+from depthbox.supervision.parts.query_start import middles, query_start
 from depthbox.supervision.parts.query_terms import QueryTargets, matched, query_terms, targets_of
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.teaching import Taught, Teaching
@@ -75,43 +75,60 @@ class PlDc:
         images, valid = (
             (seen.images(views), views.valid[seen.owners]) if len(seen.owners) else (views.strong[:1], views.valid[:1])
         )
-        outputs = student(images, valid)
+        targets = self._targets(batch, masked, boxed, taught)
+        outputs = student(images, valid, middles(targets, valid))
 
         edges = active_edges(views, self.config.boxed, depth=self.depth) if self._affine() else {}
         ids = batch.image_ids or range(len(batch.instances))
         names = [(step, ids[i], int(strong)) for i, strong in zip(seen.owners.tolist(), seen.strong, strict=True)]
         drawn = DrawnPoints(self.config.query.points, names=names, extent_xy=extent_of(views.valid[seen.owners]))
-        terms = self._of_labels(batch, seen, outputs, drawn, edges)
-        terms |= self._of_pseudo_labels(taught, seen, outputs, drawn, edges)
+        terms = self._of_labels(batch, seen, targets, outputs, drawn, edges)
+        terms |= self._of_pseudo_labels(taught, seen, targets, outputs, drawn, edges)
         return Losses(terms=terms, figures=taught.figures)
 
+    def _targets(self, batch: Batch, masked: Tensor, boxed: Tensor, taught: Taught) -> list[QueryTargets]:
+        """What each view of `Seen` holds: true masks, boxes as masks, pseudo masks."""
+        size_hw = (batch.views.weak.shape[-2], batch.views.weak.shape[-1])
+        truth = [targets_of(batch.instances[i]) for i in masked.tolist()]
+        boxes = [box_targets(batch.instances[i], size_hw) for i in boxed.tolist()]
+        pseudo = [as_targets(one, weigh_pixels=self.config.uncertainty) for one in taught.kept]
+        return [*truth, *truth, *boxes, *boxes, *pseudo]
+
     def _of_labels(
-        self, batch: Batch, seen: "Seen", outputs: QueryOutputs, points: DrawnPoints, edges: Mapping[str, Edges]
+        self,
+        batch: Batch,
+        seen: "Seen",
+        targets: Sequence[QueryTargets],
+        outputs: QueryOutputs,
+        points: DrawnPoints,
+        edges: Mapping[str, Edges],
     ) -> dict[str, Tensor]:
         query, (masked, boxed, _) = self.config.query, seen.parts
-        truth = [targets_of(batch.instances[i]) for i in seen.owners[masked].tolist()]
-        terms = query_terms(outputs.of(masked), truth, query, points=points.of(masked))
+        terms = query_terms(outputs.of(masked), targets[masked], query, points=points.of(masked))
         owners = seen.owners[boxed].tolist()
         objects = [batch.instances[i] for i in owners]
         if self.boxed:
             terms |= box_query_terms(
                 outputs.of(boxed), objects, owners, edges, self.config.boxed, no_object=query.no_object
             )
-        if outputs.cells is not None:
-            size_hw = (batch.views.weak.shape[-2], batch.views.weak.shape[-1])
-            middles = truth + [box_targets(one, size_hw) for one in objects]
-            cells = outputs.cells[: boxed.stop]
-            terms["query_start"] = query_start(cells, middles, no_object=query.no_object)
+        if outputs.picked is not None:
+            cells = outputs.picked.cells[: boxed.stop]
+            terms["query_start"] = query_start(cells, targets[: boxed.stop], no_object=query.no_object)
         return terms
 
     def _of_pseudo_labels(
-        self, taught: Taught, seen: "Seen", outputs: QueryOutputs, points: DrawnPoints, edges: Mapping[str, Edges]
+        self,
+        taught: Taught,
+        seen: "Seen",
+        targets: Sequence[QueryTargets],
+        outputs: QueryOutputs,
+        points: DrawnPoints,
+        edges: Mapping[str, Edges],
     ) -> dict[str, Tensor]:
         query, learned = self.config.query, seen.parts[2]
-        mine, where = outputs.of(learned), points.of(learned)
-        targets = [as_targets(one, weigh_pixels=self.config.uncertainty) for one in taught.kept]
-        pairs = matched(mine, targets, query, where)
-        terms = query_terms(mine, targets, query, points=where, background=_any(targets), pairs=pairs)
+        mine, where, pseudo = outputs.of(learned), points.of(learned), targets[learned]
+        pairs = matched(mine, pseudo, query, where)
+        terms = query_terms(mine, pseudo, query, points=where, background=_any(pseudo), pairs=pairs)
         terms = {PSEUDO[name]: term for name, term in terms.items()}
         sources = {f"pseudo_{name}": edge for name, edge in edges.items() if f"pseudo_{name}" in self.weights}
         if sources:

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthbox.core.dist import sum_over_ranks, world_size
+from depthbox.models.query_start import PICKED_STRIDE
 from depthbox.supervision.parts.query_terms import QueryTargets
 
-__all__ = ["middle_labels", "query_start"]
+__all__ = ["middle_labels", "middles", "query_start"]
 
 REACH = 1.5
 """Cells around the nearest to the centre that count as the middle too."""
@@ -36,6 +37,26 @@ def middle_labels(targets: QueryTargets, size_hw: tuple[int, int], *, nothing: i
     labels = torch.full(size_hw, nothing, device=targets.labels.device)
     if not len(targets.labels):
         return labels
+    away, mass = _away(targets, size_hw)
+    middle = away <= away.amin((1, 2), keepdim=True) + REACH
+    for n in mass.argsort(descending=True).tolist():
+        labels[middle[n] & away[n].isfinite()] = targets.labels[n]
+    return labels
+
+
+@torch.no_grad()
+def middles(targets: Sequence[QueryTargets], valid: Tensor) -> Tensor:
+    """The cell at stride 8 nearest to the centre of mass of each object, within it: bool "B H/8 W/8" for `valid` "B H W"; images without targets are last."""
+    size = (valid.shape[1] // PICKED_STRIDE, valid.shape[2] // PICKED_STRIDE)
+    found = torch.zeros(len(valid), *size, dtype=torch.bool, device=valid.device)
+    for cells, one in zip(found, targets, strict=False):
+        if len(one.labels):
+            cells.flatten()[_away(one, size)[0].flatten(1).argmin(1)] = True
+    return found
+
+
+def _away(targets: QueryTargets, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """How far each cell is from an object's centre of mass, infinite outside it, "N h w"; and its mass "N"."""
     area = F.adaptive_avg_pool2d(targets.masks[None].float(), size_hw)[0]
     inside = area >= area.amax((1, 2), keepdim=True).clamp(max=0.5)
     axes = (torch.arange(side, device=area.device, dtype=area.dtype) for side in size_hw)
@@ -43,8 +64,4 @@ def middle_labels(targets: QueryTargets, size_hw: tuple[int, int], *, nothing: i
     mass = area.sum((1, 2)).clamp(min=1e-6)
     cy, cx = ((area * axis).sum((1, 2)) / mass for axis in (ys, xs))
     away = ((ys - cy[:, None, None]) ** 2 + (xs - cx[:, None, None]) ** 2).sqrt()
-    away = away.masked_fill(~inside, torch.inf)
-    middle = away <= away.amin((1, 2), keepdim=True) + REACH
-    for n in mass.argsort(descending=True).tolist():
-        labels[middle[n] & inside[n]] = targets.labels[n]
-    return labels
+    return away.masked_fill(~inside, torch.inf), mass

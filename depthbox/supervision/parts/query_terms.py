@@ -9,12 +9,16 @@ from torch import Tensor
 
 from depthbox.core.batch import Instances
 from depthbox.core.dist import global_mean, sum_over_ranks, world_size
+from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.query_head import QueryOutputs
 from depthbox.supervision.config import QueryTermsConfig
 from depthbox.supervision.parts.points import Points, at_points, shared_points
 from depthbox.supervision.parts.query_matching import cheapest, matching_cost
 
 __all__ = ["Pairs", "QueryTargets", "match", "matched", "query_class", "query_terms", "targets_of"]
+
+
+HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +106,16 @@ def match(outputs: QueryOutputs, image: int, targets: QueryTargets, config: Quer
     said = outputs.embeddings[:, image].float() @ shared_points(outputs.fine[image].float(), points)
     wanted = shared_points(targets.masks, points)
     cost = matching_cost(outputs.class_logits[:, image], said, targets.labels, wanted, config)
+    if outputs.picked is not None:
+        cost = cost + config.cost_outside * _outside(targets, outputs.picked.points_xy[image], outputs.fine)
     rows, columns = zip(*(cheapest(layer) for layer in cost.cpu()), strict=True)
     return Pairs(queries=torch.stack(rows).to(cost.device), targets=torch.stack(columns).to(cost.device))
+
+
+def _outside(targets: QueryTargets, points_xy: Tensor, fine: Tensor) -> Tensor:
+    """Whether points "Q 2" (pixels) are outside the targets: float "Q N"."""
+    size = points_xy.new_tensor((fine.shape[-1], fine.shape[-2])) * MASK_STRIDE
+    return (shared_points(targets.masks, points_xy / size).T < HALF).float()
 
 
 def _mask_sums(
