@@ -21,9 +21,11 @@ WORKING_POINT = {
     "data.views.short_side": 192,
     "data.views.max_side": 256,
     "model.query.queries": 40,
+    "model.query.layers": 3,
     "model.weights": "builtin",
-    "schedule.steps": 500,
-    "schedule.evaluate_every": 125,
+    "method.burn_in": 0.2,
+    "schedule.steps": 600,
+    "schedule.evaluate_every": 150,
     "batch_size": 8,
     "launcher": "local",
 }
