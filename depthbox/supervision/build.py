@@ -144,7 +144,7 @@ def build_method(
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
         kept = copy.deepcopy(student.backbone).requires_grad_(False) if config.weights.feature_distance else None
-        return SelfSupervised(config, frozen=kept)
+        return SelfSupervised(config, steps=steps, frozen=kept)
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     guided, mixed = mask_head == "depth_guided", "masks" in words

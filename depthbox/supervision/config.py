@@ -241,6 +241,7 @@ class SdeWeights:
 
     photometric: float = 1.0
     smoothness: float = 1e-3
+    motion: float = 1.0
     feature_distance: float = 0.0
 
 
@@ -259,9 +260,14 @@ class VideoTermsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdeConfig(OneView, VideoTermsConfig):
-    """Depth from one's own video."""
+    """Depth from one's own video.
+
+    From the fraction `aligned_from` of the run on (1: never, as published) each motion is the pose network's, aligned to the images by what depth says
+    (ours, after DDVO), and the network learns what came of it (`motion`).
+    """
 
     weights: SdeWeights = SdeWeights()
+    aligned_from: float = 0.2
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ()
 

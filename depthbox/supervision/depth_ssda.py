@@ -119,5 +119,6 @@ class DepthSsda:
         terms = {name: 0 * outputs.logits.sum() for name in ("photometric", "smoothness")}
         if number:
             assert outputs.sde is not None
-            terms, figures = photometric_terms(outputs.sde, frames, self.config.video, tie_noise(frames, step))
+            found, figures = photometric_terms(outputs.sde, frames, self.config.video, tie_noise(frames, step))
+            terms = {name: found[name] for name in terms}
         return {name: global_mean(term * number, float(number)) for name, term in terms.items()}, figures

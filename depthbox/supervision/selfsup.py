@@ -18,8 +18,8 @@ __all__ = ["SelfSupervised"]
 class SelfSupervised(Teacherless):
     """`Method` on `Batch.frames`. `frozen` is the encoder that `feature_distance` measures from; None without that term."""
 
-    def __init__(self, config: SdeConfig, *, frozen: nn.Module | None) -> None:
-        self.config, self.frozen = config, frozen
+    def __init__(self, config: SdeConfig, *, steps: int, frozen: nn.Module | None) -> None:
+        self.config, self.frozen, self.aligned_from = config, frozen, round(config.aligned_from * steps)
         self.weights: Mapping[str, Schedule] = {
             name: constant(getattr(config.weights, name))
             for name in config.weights.__slots__
@@ -30,7 +30,9 @@ class SelfSupervised(Teacherless):
         frames = batch.frames
         assert frames is not None, "self-supervision needs frames"
         found: SdeOutputs = student(frames)
-        terms, figures = photometric_terms(found, frames, self.config, tie_noise(frames, step))
+        terms, figures = photometric_terms(
+            found, frames, self.config, tie_noise(frames, step), direct=step >= self.aligned_from
+        )
         if self.frozen is not None:
             terms["feature_distance"] = self._feature_distance(found.features, frames.strong[:, 0])
         return Losses(terms=terms, figures=figures)

@@ -123,7 +123,7 @@ def test_terms_meet_their_weights_and_the_draw_is_named_by_the_step(distance: fl
     student, frames = _Student(), wall()
     config = SdeConfig(weights=SdeWeights(feature_distance=distance))
     frozen = (lambda images: [student.backbone(images) + 1]) if distance else None
-    method = SelfSupervised(config, frozen=frozen)  # type: ignore[arg-type]
+    method = SelfSupervised(config, steps=9, frozen=frozen)  # type: ignore[arg-type]
     batch = Batch(views=SimpleNamespace(), instances=[], frames=frames)  # type: ignore[arg-type]
     losses = [method.losses(student, batch, step).terms for step in (3, 3)]
     totals = [weigh(terms, method.weights, 3).detach() for terms in losses]

@@ -11,6 +11,7 @@ from depthbox.core.batch import Frames
 from depthbox.core.dist import rank
 from depthbox.core.rng import torch_generator
 from depthbox.models.sde_net import SdeOutputs
+from depthbox.ops.alignment import aligned
 from depthbox.ops.geometry import back_project, depth_from_sigmoid, pixel_intrinsics, project, warp
 from depthbox.ops.photometric import edge_aware_smoothness, min_reprojection, photometric_error
 
@@ -33,23 +34,31 @@ class VideoTerms(Protocol):
 
 
 def photometric_terms(
-    found: SdeOutputs, frames: Frames, config: VideoTerms, noise: Tensor
+    found: SdeOutputs, frames: Frames, config: VideoTerms, noise: Tensor, *, direct: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """`photometric`, `smoothness` (means over scales, the smoothness of scale s divided by 2^s), and figures to watch."""
+    """`photometric`, `smoothness` (means over scales, the smoothness of scale s divided by 2^s), and figures to watch.
+
+    `direct`: motions are those of the network, aligned to the images (`ops.alignment`); `motion` is then what the network learns them by, and 0 without.
+    """
     target, *sources = frames.plain.unbind(1)
     size_hw = (target.shape[-2], target.shape[-1])
     camera = pixel_intrinsics(frames.intrinsics, size_hw)
     with torch.no_grad():
         identity = torch.cat([photometric_error(source, target) for source in sources], 1)
+    motions, motion = _aligned(found, frames, config, camera) if direct else (found.motions, 0 * found.motions.sum())
     photometric, smoothness, moved = [], [], target.new_zeros(())
     for scale, sigmoid in enumerate(found.sigmoids[: config.scales]):
         full = F.interpolate(sigmoid, size=size_hw, mode="bilinear", align_corners=False)
-        warped = _warped_errors(_depth(full, config), camera, found.motions, target, sources)
+        warped = _warped_errors(_depth(full, config), camera, motions, target, sources)
         least, won = min_reprojection(warped, identity, noise)
         photometric.append(least.mean())
         smoothness.append(_smoothness(sigmoid, target, config) / 2**scale)
         moved = won.float().mean() if scale == 0 else moved
-    terms = {"photometric": torch.stack(photometric).mean(), "smoothness": torch.stack(smoothness).mean()}
+    terms = {
+        "photometric": torch.stack(photometric).mean(),
+        "smoothness": torch.stack(smoothness).mean(),
+        "motion": motion,
+    }
     figures = {"disparity_spread": disparity_spread(found.sigmoids[0].detach(), config), "moved_share": moved}
     return terms, figures
 
@@ -70,6 +79,22 @@ def _depth(sigmoid: Tensor, config: VideoTerms) -> Tensor:
         return depth
     middle = (1 / config.nearest + 1 / config.farthest) / 2
     return inverse.mean((2, 3), keepdim=True) / (middle * inverse)
+
+
+def _aligned(found: SdeOutputs, frames: Frames, config: VideoTerms, camera: Tensor) -> tuple[Tensor, Tensor]:
+    """The aligned motions "B S 4 4", without a gradient, and how far the network's are from them: mean |difference| of their entries."""
+    target, *sources = frames.plain.unbind(1)
+    size_hw, count = (target.shape[-2], target.shape[-1]), len(sources)
+    sigmoid = F.interpolate(found.sigmoids[0].detach(), size=size_hw, mode="bilinear", align_corners=False)
+    depth = _depth(sigmoid, config)
+    motions = aligned(
+        found.motions.detach().flatten(0, 1),
+        depth.repeat_interleave(count, 0),
+        target.repeat_interleave(count, 0),
+        torch.stack(sources, 1).flatten(0, 1),
+        camera.repeat_interleave(count, 0),
+    ).view_as(found.motions)
+    return motions, (found.motions - motions).abs().mean()
 
 
 def _warped_errors(depth: Tensor, camera: Tensor, motions: Tensor, target: Tensor, sources: Sequence[Tensor]) -> Tensor:
