@@ -72,6 +72,19 @@ def test_scale_free_the_unit_of_depth_does_not_matter_and_its_shape_does():
     assert abs(error(ramp) - error(ramp.flip(-1) ** 3)) > 1e-3
 
 
+def test_aligned_motions_explain_what_the_network_got_wrong():
+    noise = torch.zeros(1, 2, 48, 64)
+    found = said(4.0, step_m=0.15)
+    found.motions.requires_grad_()
+    as_said, _ = photometric_terms(found, wall(), CONFIG, noise)
+    terms, _ = photometric_terms(found, wall(), CONFIG, noise, direct=True)
+    assert float(terms["photometric"]) < 0.5 * float(as_said["photometric"])
+    assert float(as_said["motion"]) == 0 and float(terms["motion"]) > 0
+    # The network's translation is led towards the longer way.
+    (grad,) = torch.autograd.grad(terms["motion"], found.motions)
+    assert grad[0, 0, 0, 3] < 0 < grad[0, 1, 0, 3]
+
+
 def test_nothing_is_learnt_where_nothing_moves():
     found = said(4.0, grad=True)
     terms, figures = photometric_terms(found, wall(still=True), CONFIG, torch.zeros(1, 2, 48, 64))
