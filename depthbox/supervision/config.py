@@ -242,6 +242,7 @@ class SdeWeights:
     photometric: float = 1.0
     smoothness: float = 1e-3
     motion: float = 1.0
+    still_far: float = 3e-3
     feature_distance: float = 0.0
 
 

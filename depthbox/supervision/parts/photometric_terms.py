@@ -38,6 +38,9 @@ def photometric_terms(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """`photometric`, `smoothness` (means over scales, the smoothness of scale s divided by 2^s), and figures to watch.
 
+    `still_far` (ours) is the inverse depth, over the image's mean, of pixels that standing still explains best, mean over all pixels: a plain sky looks the
+    same wherever it is.
+
     `direct`: motions are those of the network, aligned to the images (`ops.alignment`); `motion` is then what the network learns them by, and 0 without.
     """
     target, *sources = frames.plain.unbind(1)
@@ -46,18 +49,20 @@ def photometric_terms(
     with torch.no_grad():
         identity = torch.cat([photometric_error(source, target) for source in sources], 1)
     motions, motion = _aligned(found, frames, config, camera) if direct else (found.motions, 0 * found.motions.sum())
-    photometric, smoothness, moved = [], [], target.new_zeros(())
+    photometric, smoothness, moved, still_far = [], [], target.new_zeros(()), target.new_zeros(())
     for scale, sigmoid in enumerate(found.sigmoids[: config.scales]):
         full = F.interpolate(sigmoid, size=size_hw, mode="bilinear", align_corners=False)
         warped = _warped_errors(_depth(full, config), camera, motions, target, sources)
         least, won = min_reprojection(warped, identity, noise)
         photometric.append(least.mean())
         smoothness.append(_smoothness(sigmoid, target, config) / 2**scale)
-        moved = won.float().mean() if scale == 0 else moved
+        if scale == 0:
+            moved, still_far = won.float().mean(), _still_far(full, won, config)
     terms = {
         "photometric": torch.stack(photometric).mean(),
         "smoothness": torch.stack(smoothness).mean(),
         "motion": motion,
+        "still_far": still_far,
     }
     figures = {"disparity_spread": disparity_spread(found.sigmoids[0].detach(), config), "moved_share": moved}
     return terms, figures
@@ -79,6 +84,12 @@ def _depth(sigmoid: Tensor, config: VideoTerms) -> Tensor:
         return depth
     middle = (1 / config.nearest + 1 / config.farthest) / 2
     return inverse.mean((2, 3), keepdim=True) / (middle * inverse)
+
+
+def _still_far(sigmoid: Tensor, won: Tensor, config: VideoTerms) -> Tensor:
+    """Over the mean with its gradient: where nothing moves, nothing is said."""
+    inverse, _ = depth_from_sigmoid(sigmoid, nearest=config.nearest, farthest=config.farthest)
+    return (inverse / inverse.mean((2, 3), keepdim=True) * ~won.view_as(inverse)).mean()
 
 
 def _aligned(found: SdeOutputs, frames: Frames, config: VideoTerms, camera: Tensor) -> tuple[Tensor, Tensor]:
