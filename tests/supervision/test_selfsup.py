@@ -72,6 +72,18 @@ def test_scale_free_the_unit_of_depth_does_not_matter_and_its_shape_does():
     assert abs(error(ramp) - error(ramp.flip(-1) ** 3)) > 1e-3
 
 
+def test_a_plain_sky_is_held_to_be_far():
+    frames = wall()
+    frames.plain[..., :16, :] = 0.5
+    found = said(4.0)
+    sigmoid = found.sigmoids[0].detach().requires_grad_()
+    found = SdeOutputs(sigmoids=[sigmoid], motions=found.motions, features=found.features)
+    terms, _ = photometric_terms(found, frames, CONFIG, torch.full((1, 2, 48, 64), -1e-4))
+    (grad,) = torch.autograd.grad(terms["still_far"], sigmoid)
+    rows = grad.mean((0, 1, 3))
+    assert (rows[: len(rows) // 4] > 0).all() and (rows[len(rows) // 2 :] <= 0).all()
+
+
 def test_aligned_motions_explain_what_the_network_got_wrong():
     noise = torch.zeros(1, 2, 48, 64)
     found = said(4.0, step_m=0.15)
