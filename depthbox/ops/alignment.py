@@ -14,6 +14,9 @@ STEPS = {8: 2, 4: 2, 2: 1}
 ROBUST = 0.05
 """Grey differences (0..1) beyond which a pixel counts less and less (Huber): what is covered or shines."""
 
+LEAST_SEEN = 0.25
+"""Of the image: a motion that leaves less of it in view explains nothing."""
+
 DAMPING = 1e-3
 _TINY = 1e-6
 
@@ -23,7 +26,7 @@ def aligned(motion: Tensor, depth: Tensor, target: Tensor, source: Tensor, camer
     """The motions "B 4 4" (target's camera -> source's) near `motion` under which the source looks most like the target.
 
     `depth` "B 1 H W" of the target, images "B 3 H W" in 0..1, `camera` "B 3 3" in pixels. A step that does not lower the robust difference of an image is not
-    taken, so nothing is ever worse than `motion`. No gradient.
+    taken. No gradient.
     """
     for stride, steps in STEPS.items():
         level = _Level(
@@ -59,10 +62,11 @@ class _Level:
         self.source = torch.cat((source, F.pad(slopes[0], (1, 1, 0, 0)), F.pad(slopes[1], (0, 0, 1, 1))), 1)
 
     def difference(self, motion: Tensor) -> Tensor:
-        """The mean Huber difference of each image: "B"."""
+        """The mean Huber difference of each image, infinite where too little is seen: "B"."""
         seen, inside = self._seen(motion)
         error = F.huber_loss(seen[:, :1], self.target, reduction="none", delta=ROBUST)
-        return (error * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+        mean = (error * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+        return mean.masked_fill(inside.mean((1, 2, 3)) < LEAST_SEEN, torch.inf)
 
     def step(self, motion: Tensor) -> Tensor:
         """The motion after one step of weighted least squares."""
