@@ -65,7 +65,7 @@ def sde() -> Experiment:
         data=VideoDataConfig(),
         depth=DepthConfig(source="none"),
         model=SdeModelConfig(),
-        schedule=ScheduleConfig(steps=1600, learning_rate=5e-4, backbone_factor=0.5, weight_decay=0.01),
+        schedule=ScheduleConfig(steps=800, learning_rate=5e-4, backbone_factor=0.5, weight_decay=0.01),
     )
 
 

@@ -242,7 +242,7 @@ class SdeWeights:
     photometric: float = 1.0
     smoothness: float = 1e-3
     motion: float = 1.0
-    still_far: float = 3e-3
+    still_far: float = 1e-2
     feature_distance: float = 0.0
 
 
@@ -268,7 +268,7 @@ class SdeConfig(OneView, VideoTermsConfig):
     """
 
     weights: SdeWeights = SdeWeights()
-    aligned_from: float = 0.2
+    aligned_from: float = 0.3
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ()
 
