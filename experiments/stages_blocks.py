@@ -1,7 +1,7 @@
 """From nothing but video to a segmentation of it: depth learnt from the video, its disparity cached, six of 180 frames chosen for labels by it, a network
 that starts from the depth network and learns from six labelled frames, the other frames, and rendered images of another style.
 
-    uv run depthbox stages experiments/stages_blocks.py data.root=BLOCKS model.backbone=mobilenetv2_100 sde.schedule.steps=2000
+    uv run depthbox stages experiments/stages_blocks.py data.root=BLOCKS model.backbone=mobilenetv2_100
 
 The labels of all frames are on disk; of those that selection does not name, training sees nothing.
 """
