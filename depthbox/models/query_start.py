@@ -48,10 +48,16 @@ class PickedStart(nn.Module):
         cells = self.classify(rows).float().unflatten(1, level.shape[-2:])
         cell = peaks(cells, padding, self.queries, hints)
         at = cell[..., None].expand(-1, -1, level.shape[1])
-        width = level.shape[-1]
-        points = (torch.stack((cell % width, cell // width), -1) + 0.5) * PICKED_STRIDE
-        picked = Picked(cells=cells, points_xy=points)
+        middles = _middles(level).expand(level.shape[0], -1, -1)
+        picked = Picked(cells=cells, points_xy=middles.gather(1, cell[..., None].expand(-1, -1, 2)))
         return rows.gather(1, at), places.expand(level.shape[0], -1, -1).gather(1, at), picked
+
+
+def _middles(level: Tensor) -> Tensor:
+    """Of all cells, in pixels, "1 hw 2": a graph cannot divide an index by a width that it does not know."""
+    y, x = ((torch.arange(n, device=level.device) + 0.5) * PICKED_STRIDE for n in level.shape[-2:])
+    grid = torch.stack((x[None].expand(y.shape[0], -1), y[:, None].expand(-1, x.shape[0])), -1)
+    return grid.flatten(0, 1)[None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
