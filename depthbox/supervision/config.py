@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from depthbox.core.config import added
+from depthbox.supervision.video_config import SdeWeights, VideoTermsConfig
 
 __all__ = [
     "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DistillationConfig", "FullConfig", "FullWeights", "PairwiseConfig", "PlDcConfig", "PlDcWeights",
@@ -233,30 +234,6 @@ class PlDcConfig(OneView):
     boxed: BoxTermsConfig = added(BoxTermsConfig())
     needs_masks: bool = True
     learns_from: ClassVar[tuple[str, ...]] = ("masks", "boxes", "none")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SdeWeights:
-    """`feature_distance` holds the depth encoder near its start (1e-2 in the paper's second phase); 0: no copy of it is kept."""
-
-    photometric: float = 1.0
-    smoothness: float = 1e-3
-    motion: float = 1.0
-    still_far: float = 1e-2
-    feature_distance: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoTermsConfig:
-    """Predicted depth lies between `nearest` and `farthest`, in a unit that nobody knows; `scales` disparities learn.
-
-    `scale_free` (ours) takes the scale of each image out of the photometric error; false is the published form.
-    """
-
-    nearest: float = 0.1
-    farthest: float = 100.0
-    scales: Literal[1, 2, 3, 4] = 4
-    scale_free: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
