@@ -51,6 +51,17 @@ NEAR = {"method.dilation": 1, "method.depth_form": "plane", "method.depth_veto":
 RELIEF = {"method.weights.depth_relief": 1.0}
 """Ours: what stands out of the surface around each box, as a pseudo mask from depth alone."""
 
+RELIEF_AS_MASKS = (
+    TEACHER
+    | RELIEF
+    | {
+        "method.weights.relief_bce": 1.0,
+        "method.weights.color_affinity": 0.0,
+        "method.weights.depth_affinity": 0.0,
+    }
+)
+"""The very losses of "fully supervised", with what stands out in place of drawn masks; no affinity disagrees with it."""
+
 BOX_TEACHER = NO_DEPTH | {
     "method.distillation.matching": "greedy",
     "method.distillation.confidence": True,
@@ -83,6 +94,9 @@ TABLE = Ablation(
         | {"method.weights.depth_relief": 2.0, "method.weights.color_affinity": 0.0},
         "system and relief, estimated": ESTIMATED | SYSTEM | RELIEF,
         "system and relief, disturbed": DISTURBED | SYSTEM | RELIEF,
+        "relief as masks, exact": EXACT | RELIEF_AS_MASKS,
+        "relief as masks, estimated": ESTIMATED | RELIEF_AS_MASKS,
+        "relief as masks, disturbed": DISTURBED | RELIEF_AS_MASKS,
         "colour among next neighbours": NO_DEPTH | NO_TEACHER | {"method.dilation": 1},
         "plane-aware affinity, estimated": ESTIMATED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
         "plane-aware affinity, disturbed": DISTURBED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},

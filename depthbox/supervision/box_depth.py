@@ -15,7 +15,7 @@ from depthbox.supervision.parts.box_terms import affinities, at_masks, box_prior
 from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step, truth_masks
 from depthbox.supervision.parts.mask_terms import mask_terms
-from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, targets_of
+from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, pseudo_mask_bce, targets_of
 from depthbox.supervision.parts.relief import relief_targets
 from depthbox.supervision.parts.teacher import Teacher
 
@@ -23,7 +23,7 @@ __all__ = ["BoxDepth"]
 
 
 class BoxDepth:
-    """`Method` without masks, or with masks for some images. Terms that need disparity exist only where the run has it, `depth_relief` only with a weight;
+    """`Method` without masks, or with masks for some images. Terms that need disparity exist only where the run has it, `depth_relief` and `relief_bce` only with a weight for either;
     `instance_depth` only with the depth-guided head; `pseudo_mask` and `mask_affinity` only with a teacher; `mask_dice` and `mask_bce` only in a run
     of which some images have masks (`mixed`): those images have no other mask term but `instance_depth`."""
 
@@ -38,7 +38,8 @@ class BoxDepth:
         mixed: bool = False,
     ) -> None:
         self.config, self.depth, self.teacher, self.mixed = config, depth, teacher, mixed
-        self.guided, self.relief = guided and depth, depth and config.weights.depth_relief > 0
+        self.guided = guided and depth
+        self.relief = depth and (config.weights.depth_relief > 0 or config.weights.relief_bce > 0)
         self.affine = teacher is not None and config.weights.mask_affinity > 0
         self.weights = _weights(self, steps)
         beta = config.distillation.depth_cost if depth else 0.0
@@ -62,7 +63,9 @@ class BoxDepth:
             terms |= mask_terms(drawn.masks.logits, truth.to(logits.dtype), drawn.boxes)
         if self.relief:
             relief = relief_targets(batch.views, batch.instances)
-            terms["depth_relief"] = pseudo_mask(logits, *targets_of(boxed.positives, relief))
+            masks, trust = targets_of(boxed.positives, relief)
+            terms["depth_relief"] = pseudo_mask(logits, masks, trust)
+            terms["relief_bce"] = pseudo_mask_bce(logits, masks, boxed.boxes, trust)
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(
@@ -133,6 +136,7 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
     has = {
         "depth_affinity": method.depth,
         "depth_relief": method.relief,
+        "relief_bce": method.relief,
         "instance_depth": method.guided,
         "pseudo_mask": method.teacher is not None,
         "mask_affinity": method.affine,

@@ -101,7 +101,7 @@ def _check_box_depth(config: BoxDepthConfig, *, depth: bool, mask_head: str, hea
         raise UsageError("method.weights.mask_affinity needs a teacher; set method.distillation.start below 1")
     if not depth:
         _refuse(config, BoxDepthConfig(), OF_DEPTH, "method.")
-        _refuse(config.weights, BoxDepthWeights(), ("depth_relief",), "method.weights.")
+        _refuse(config.weights, BoxDepthWeights(), ("depth_relief", "relief_bce"), "method.weights.")
     if mask_head == "depth_guided" and not depth:
         raise UsageError(
             "model.mask_head=depth_guided learns from disparity; set depth.source or model.mask_head=condinst"

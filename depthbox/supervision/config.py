@@ -23,8 +23,8 @@ class OneView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthWeights:
-    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up), no `depth_relief` (ours: what stands out of the surface around a
-    box, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's). `mask_dice` and `mask_bce` are of images with masks, where a run has such."""
+    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up), no `depth_relief` and `relief_bce` (ours: what stands out of the surface around a
+    box, by dice and by pixels, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's). `mask_dice` and `mask_bce` are of images with masks, where a run has such."""
 
     class_focal: float = 1.0
     box_giou: float = 1.0
@@ -34,6 +34,7 @@ class BoxDepthWeights:
     color_affinity: float = 1.0
     depth_affinity: float = 1.0
     depth_relief: float = added(0.0)
+    relief_bce: float = added(0.0)
     instance_depth: float = 1.0
     pseudo_mask: float = 1.0
     mask_affinity: float = 0.0
