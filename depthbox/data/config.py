@@ -29,10 +29,13 @@ class ViewsConfig:
 class VideoViewsConfig:
     """All frames are brought to one size: the short side in pixels, the other by the aspect of the first sequence, both in multiples of 32.
 
+    `scale` enlarges the frames of a step by a random factor of at least 1 and cuts a random window of that size out of the three; the intrinsics follow it.
+    A camera at one height makes "how low in the image" say how far; in a window it says less, so other cameras are served better.
     `jitter` is brightness, contrast and saturation of what the networks see; the photometric error is taken without it.
     """
 
     short_side: int = 128
+    scale: tuple[float, float] = added((1.0, 1.0))
     flip: float = 0.5
     jitter: float = 0.2
 

@@ -9,6 +9,7 @@ from depthbox.data.config import VideoViewsConfig
 from depthbox.data.decode import BadImage, Decoded, read_image
 from depthbox.data.source import Packed, PackedFrames, Rows, Source
 from depthbox.data.video import FrameRecord, VideoData
+from depthbox.data.video_windows import random_window
 
 __all__ = ["VideoSource"]
 
@@ -27,10 +28,13 @@ class VideoSource(Source):
 
         step, seed = int(rows["step"][0]), self.plan.seed
         slots = [int(slot) for slot in rows["slot"]]
+        windows = [random_window(self.views.scale, seed=seed, step=step, slot=slot) for slot in slots]
         flips = [bool(generator("flip", seed, step, slot).random() < self.views.flip) for slot in slots]
-        turned = [image[:, :, ::-1] if flip else image for image, flip in zip(rows["image"], flips, strict=True)]
+        cut = [window.cut(image, self.size_hw) for window, image in zip(windows, rows["image"], strict=True)]
+        turned = [image[:, :, ::-1] if flip else image for image, flip in zip(cut, flips, strict=True)]
         plain = np.ascontiguousarray(np.stack(turned).transpose(0, 1, 4, 2, 3))
-        intrinsics = np.array([self.data.records[int(i)].intrinsics.values for i in rows["index"]], np.float32)
+        cameras = [self.data.records[int(i)].intrinsics for i in rows["index"]]
+        intrinsics = np.array([w.seen_by(camera) for w, camera in zip(windows, cameras, strict=True)], np.float32)
         intrinsics[flips, 2] = 1 - intrinsics[flips, 2]
         strong = self._strong(plain, step, slots) if self.views.jitter else None
         return Packed(
@@ -71,12 +75,12 @@ class VideoSource(Source):
     def _frame(self, path: str, size_hw: tuple[int, int]) -> Decoded:
         from PIL import Image
 
-        height, width = self.size_hw
+        height, width = largest_hw = tuple(round(side * self.views.scale[1]) for side in self.size_hw)
         short = max(round(min(size_hw) * max(height / size_hw[0], width / size_hw[1])), 1)
         found = read_image(path, short_side=short, max_side=None)
         if found.size_hw != size_hw:
             raise BadImage(path, f"has become {found.size_hw}, its sequence is {size_hw} (height, width)")
-        if found.image.shape[:2] == self.size_hw:
+        if found.image.shape[:2] == largest_hw:
             return found
         resized = Image.fromarray(found.image).resize((width, height), Image.Resampling.BILINEAR)
         return Decoded(image=np.array(resized), digest=found.digest, size_hw=found.size_hw)

@@ -22,6 +22,9 @@ __all__ = ["prepare_video"]
 
 log = logging.getLogger("depthbox")
 
+LARGEST_SCALE = 4
+"""Of `data.views.scale`: of a frame that is enlarged further hardly anything is left in view."""
+
 
 def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
     """Read the sequences and make the job. Raises `InputError` or `UsageError` in words."""
@@ -68,6 +71,9 @@ def _check_settings(experiment: Experiment) -> None:
         )
     if views.short_side < 32 or views.short_side % 32:
         raise UsageError(f"data.views.short_side={views.short_side}: takes a multiple of 32")
+    if not 1 <= views.scale[0] <= views.scale[1] <= LARGEST_SCALE:
+        low, high = views.scale
+        raise UsageError(f"data.views.scale={low:g},{high:g}: allowed is 1 <= smallest <= largest <= {LARGEST_SCALE}")
     if not 0 <= views.jitter < 1 or not 0 <= views.flip <= 1:
         raise UsageError("data.views: jitter from 0 to below 1, flip from 0 to 1")
     if model.width < 8 or model.width % 8:
