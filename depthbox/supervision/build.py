@@ -78,6 +78,8 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
         raise UsageError("method.category=open_clip needs method.clip.weights=FILE, the weights of method.clip.model")
     if config.kept_by != "two" and config.adapt_on != "off":
         raise UsageError(f"method.adapt_on={config.adapt_on} adapts two thresholds; set method.kept_by=two")
+    if config.pseudo_no_object < 0:
+        raise UsageError(f"method.pseudo_no_object={config.pseudo_no_object}: a weight, at least 0")
 
 
 def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:

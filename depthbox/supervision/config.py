@@ -210,7 +210,8 @@ class PlDcConfig(OneView):
     `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone. A mask
     has more than `min_pixels`. `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with `adapt_keep` an
     image, from `floors` (class, mask) up. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
-    `uncertainty` weighs the pixels of `pseudo_mask_bce`. `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
+    `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
+    no background: most of what is not kept may be an object). `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
     `boxed` is about images with boxes alone, and about the affinities of pseudo masks.
     """
 
@@ -229,6 +230,7 @@ class PlDcConfig(OneView):
     category_weight: float = 0.5
     clip: ClipConfig = ClipConfig()
     uncertainty: bool = True
+    pseudo_no_object: float = added(0.1)
     depth_form: Literal["off", "A", "B"] = "off"
     depth_threshold: float = 0.8
     depth_theta: float = 2.0

@@ -1,7 +1,7 @@
 """A few images have masks, some boxes alone, the others nothing: a teacher's queries become their labels where they are good enough (PL-DC, arXiv 2505.11075)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +125,7 @@ class PlDc:
         points: DrawnPoints,
         edges: Mapping[str, Edges],
     ) -> dict[str, Tensor]:
-        query, learned = self.config.query, seen.parts[2]
+        query, learned = replace(self.config.query, no_object=self.config.pseudo_no_object), seen.parts[2]
         mine, where, pseudo = outputs.of(learned), points.of(learned), targets[learned]
         pairs = matched(mine, pseudo, query, where)
         terms = query_terms(mine, pseudo, query, points=where, background=_any(pseudo), pairs=pairs)

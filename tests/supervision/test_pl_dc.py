@@ -24,6 +24,8 @@ CONFIG = vary(
     {"query.points.number": 64, "burn_in": START / STEPS, "class_threshold": 0.0, "mask_threshold": 0.0},
 )
 """Everything the teacher says is believed."""
+LARGE = 2400
+"""Pixels that some of its masks do not have."""
 
 
 def mixed_batch(words=("masks", "none", "none"), *, depth: bool = False) -> Batch:
@@ -101,6 +103,21 @@ def test_no_pseudo_label_teaches_no_background():
     assert losses.terms["query_class"] > 0
 
 
+def test_unlabelled_images_need_not_teach_background():
+    student, _ = confident()
+    with torch.no_grad():
+        student.decoder.classify.weight.zero_()
+    method, quiet = (method_of(student, min_pixels=LARGE, pseudo_no_object=said) for said in (0.1, 0.0))
+    plain, silent = (one.losses(student, mixed_batch(), START).terms for one in (method, quiet))
+    assert all(torch.equal(plain[name], silent[name]) for name in plain if name != "pseudo_class")
+    # Every query says the same, so a mean over the pairs alone is that of any of them, in each layer.
+    said = student.decoder.classify.bias.log_softmax(0)
+    layers = student(mixed_batch().views.weak).class_logits.shape[0]
+    torch.testing.assert_close(silent["pseudo_class"], -layers * said[0])
+    nothing = -said[-1] * layers
+    assert silent["pseudo_class"] < plain["pseudo_class"] < nothing
+
+
 @pytest.mark.parametrize("words", [("masks", "masks"), ("none", "none"), ("none",)])
 @pytest.mark.parametrize("step", [0, START])
 def test_a_rank_may_be_dealt_one_kind_alone(words, step):
@@ -174,6 +191,7 @@ def test_guided_distillation_is_the_same_method_with_one_quality():
         (vary(PlDcConfig(), {"depth_form": "B"}), "query", "set depth.source"),
         (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),
         (vary(PlDcConfig(), {"kept_by": "class", "adapt_on": "all"}), "query", "method.kept_by=two"),
+        (vary(PlDcConfig(), {"pseudo_no_object": -0.1}), "query", "a weight, at least 0"),
         (
             vary(PlDcConfig(), {"weights.projection": 2.0}),
             "query",
