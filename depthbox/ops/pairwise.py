@@ -6,14 +6,17 @@ the image costs anything. A pair is two directed edges, i -> j and j -> i, as in
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = [
     "OFFSETS",
     "Edges",
+    "active_share",
     "agreement",
     "first_difference",
     "pair",
@@ -49,11 +52,31 @@ def pair(values: Tensor, offset: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def pairwise_nll(a: Tensor, b: Tensor) -> Tensor:
-    """-log(p q + (1 - p)(1 - q)) with p = sigmoid(a), q = sigmoid(b), as softplus(a) + softplus(b) - softplus(a + b).
+    """-log(p q + (1 - p)(1 - q)) with p = sigmoid(a), q = sigmoid(b) (BoxInst, eq. 5). Finite for logits of any size; at least 0 up to rounding.
 
-    Finite for logits of any size; at least 0 up to rounding (BoxInst, eq. 5).
+    That is softplus(a) + softplus(b) - softplus(a + b). With softplus(x) = (x + |x|)/2 + t(x), t(x) = log(1 + exp(-|x|)), the large parts cancel exactly:
+    min(|a|, |b|) where the signs differ, else 0, plus t(a) + t(b) - t(a + b).
     """
-    return F.softplus(a) + F.softplus(b) - F.softplus(a + b)
+    return _PairwiseNll.apply(a, b)
+
+
+class _PairwiseNll(torch.autograd.Function):
+    """By hand, because nothing but the two (views of) maps is kept for the way back: d/da = sigmoid(a) - sigmoid(a + b)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        cost = torch.minimum(torch.maximum(a, b), torch.minimum(a, b).neg_()).clamp_(min=0)
+        for sign, x in ((1, a), (1, b), (-1, a + b)):
+            cost.add_(F.softplus(x.abs().neg_()), alpha=sign)
+        return cost
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        both = (a + b).sigmoid_()
+        return (a.sigmoid().sub_(both)).mul_(gradient), (b.sigmoid().sub_(both)).mul_(gradient)
 
 
 def first_difference(values: Tensor, *, dilation: int) -> Tensor:
@@ -99,6 +122,19 @@ def weighted_sums(
             sums[s] = sums[s] + (weight * cost).sum()
             counts[s] = counts[s] + weight.sum()
     return list(zip(sums, counts, strict=True))
+
+
+def active_share(edges: Edges, *, dilation: int) -> Tensor:
+    """Of the directed edges between two valid pixels of an image, the share that is active; 0 where there is no such pair."""
+    active = there = edges.valid.new_zeros((), dtype=torch.int64)
+    for o, (dy, dx) in enumerate(OFFSETS):
+        offset = (dy * dilation, dx * dilation)
+        valid_i, valid_j = pair(edges.valid, offset)
+        both = valid_i & valid_j
+        there = there + 2 * both.sum()
+        for directed in (edges.forward, edges.backward):
+            active = active + (pair(directed[:, o], offset)[0] & both).sum()
+    return active / there.clamp(min=1)
 
 
 def _directed(edges: Edges, o: int, offset: tuple[int, int], image_index: Tensor, inside: Tensor) -> Tensor:

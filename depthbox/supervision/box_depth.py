@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from depthbox.core.batch import Batch, Views
 from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
-from depthbox.ops.pairwise import Edges
+from depthbox.ops.pairwise import Edges, active_share
 from depthbox.supervision.config import BoxDepthConfig
 from depthbox.supervision.distillation import Distilled, distil, nothing_distilled
 from depthbox.supervision.method import Losses
@@ -71,7 +71,9 @@ class BoxDepth:
             terms["instance_depth"] = instance_depth(
                 found.masks.depth, found.positives.image_index, found.boxes, batch.views
             )
-        return Losses(terms=terms, figures=_figures(boxed, edges) | (distilled.figures if distilled else {}))
+        return Losses(
+            terms=terms, figures=_figures(boxed, edges, self.config.dilation) | (distilled.figures if distilled else {})
+        )
 
     def after_step(self, student: nn.Module, step: int) -> None:
         if self.teacher is not None:
@@ -150,8 +152,11 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
     }
 
 
-def _figures(found: InstanceStep, edges: dict[str, Edges]) -> dict[str, Tensor]:
+def _figures(found: InstanceStep, edges: dict[str, Edges], dilation: int) -> dict[str, Tensor]:
     """Shares of active edges, and how much of its box a mask fills: near 1 is the collapse of "the mask is simply the box"."""
-    shares = {f"edges/{name}": e.forward.float().mean() for name, e in edges.items()}
-    filled = ((found.masks.logits.detach() > 0) & found.boxes).sum() / found.boxes.sum().clamp(min=1)
-    return shares | {"mask_box_ratio": filled}
+    shares = {f"edges/{name}": active_share(e, dilation=dilation) for name, e in edges.items()}
+    inside = found.boxes.sum()
+    # A step without boxes measures nothing: a 0 would be read as masks that have vanished.
+    if not inside:
+        return shares
+    return shares | {"mask_box_ratio": ((found.masks.logits.detach() > 0) & found.boxes).sum() / inside}

@@ -12,6 +12,7 @@ from torch import Tensor
 from depthbox.ops.pairwise import (
     OFFSETS,
     Edges,
+    active_share,
     agreement,
     first_difference,
     pair,
@@ -129,6 +130,40 @@ def test_nothing_active_is_0_with_a_graph():
 def test_the_cost_equals_its_definition(a, b):
     x, y = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
     torch.testing.assert_close(pairwise_nll(x, y), direct_nll(x, y), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [1.0, 10.0, 100.0])
+def test_saturated_logits_cost_what_they_cost_in_double_precision(spread):
+    """Three softplus of size 100 that cancel are off by 3e-5, more than the tolerance of the reference values."""
+    a, b = (torch.randn(2, 10_000, generator=torch.Generator().manual_seed(6)) * spread).requires_grad_()
+    x, y = (one.detach().double().requires_grad_() for one in (a, b))
+    cost, wanted = pairwise_nll(a, b), torch.nn.functional.softplus(torch.stack((x, y))).sum(0)
+    wanted = wanted - torch.nn.functional.softplus(x + y)
+    torch.testing.assert_close(cost.double(), wanted, rtol=1e-6, atol=1e-6)
+    weight = torch.rand(10_000, generator=torch.Generator().manual_seed(7))
+    mine = torch.autograd.grad((cost * weight).sum(), (a, b))
+    theirs = torch.autograd.grad((wanted * weight).sum(), (x, y))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_the_cost_is_its_derivative():
+    a, b = torch.randn(2, 30, generator=torch.Generator().manual_seed(8), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(pairwise_nll, (a, b))
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_the_share_of_active_edges_counts_pairs_of_valid_pixels_both_ways(dilation):
+    rng = torch.Generator().manual_seed(9)
+    similar, valid = torch.rand(2, 8, 6, 7, generator=rng) < 0.4, torch.rand(2, 6, 7, generator=rng) < 0.7
+    active = there = 0.0
+    for o, (dy, dx) in enumerate((dy * dilation, dx * dilation) for dy, dx in EIGHT):
+        both = valid & at(valid, dy, dx, False)
+        active, there = active + float((similar[:, o] & both).sum()), there + float(both.sum())
+    edges = edges_of(similar, valid, inside_only=True, dilation=dilation)
+    assert active_share(edges, dilation=dilation).item() == pytest.approx(active / there)
+    nothing = edges_of(similar, torch.zeros_like(valid), inside_only=True, dilation=dilation)
+    assert active_share(nothing, dilation=dilation) == 0
 
 
 @settings(max_examples=50, deadline=None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_batches import OBJECTS, small_batch, small_network
 from two_ranks import found_by_rank, found_by_two
 
@@ -72,7 +73,7 @@ def test_a_batch_without_objects_trains_the_classifier_alone():
     losses = method.losses(model, small_batch([(), ()]), 0)
     assert losses.terms["class_focal"] > 0
     assert all(term == 0 and term.requires_grad for name, term in losses.terms.items() if name != "class_focal")
-    assert all(torch.isfinite(figure) for figure in losses.figures.values())
+    assert set(losses.figures) == {"edges/color_affinity", "edges/depth_affinity"}, "no box measures how full a box is"
     weigh(losses.terms, method.weights, LATE).backward()
     assert model.detector.classify.weight.grad.any() and not model.controller.conv.weight.grad.any()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -94,6 +95,24 @@ def test_unknown_disparity_everywhere_is_no_depth_supervision():
     assert terms["depth_affinity"] == terms["instance_depth"] == 0
     weigh(terms, method.weights, LATE).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_the_shares_of_active_edges_are_of_the_photo_and_not_of_its_padding():
+    batch, method, model = small_batch(), method_of(), small_network()
+    pad = (0, 32, 0, 64)
+    views = batch.views
+    wider = replace(
+        views,
+        weak=F.pad(views.weak, pad),
+        strong=F.pad(views.strong, pad),
+        disparity=F.pad(views.disparity, pad, value=torch.nan),
+        valid=F.pad(views.valid, pad),
+    )
+    flat = replace(views, disparity=torch.full_like(views.disparity, 0.25), weak=torch.full_like(views.weak, 0.5))
+    plain, padded, constant_ = (method.losses(model, replace(batch, views=v), 0).figures for v in (views, wider, flat))
+    for name in ("edges/color_affinity", "edges/depth_affinity"):
+        assert padded[name] == plain[name] and 0 < plain[name] < 1
+        assert constant_[name] == 1
 
 
 def test_the_student_sees_the_strong_view_and_the_terms_the_plain_one():
