@@ -18,6 +18,7 @@ from depthbox.supervision.config import DistillationConfig
 from depthbox.supervision.parts.matching import (
     depth_agreement,
     depth_aware_scores,
+    depth_known,
     match_best,
     match_greedily,
     right_similarity,
@@ -41,7 +42,7 @@ class _Match:
     pseudo: PseudoMasks
     kept: int
     depth_agreement: Tensor
-    """Of the kept pairs: "M"."""
+    """Of the kept pairs in whose box disparity is known: "M"."""
 
 
 @torch.no_grad()
@@ -114,15 +115,16 @@ def _match_one(
     none = _none_for(len(boxes), (boxes.shape[1], boxes.shape[2]), predicted.scores)
     if not len(boxes) or not len(predicted.scores):
         return _Match(pseudo=none, kept=0, depth_agreement=predicted.scores.new_zeros(0))
-    unknown = predicted.scores.new_zeros(len(boxes), len(predicted.scores))
-    depth = unknown if similarity is None else depth_agreement(predicted.masks, boxes, similarity, form=config.form)
+    agreement, known = _by_depth(predicted.masks, boxes, similarity, config)
     quality = mask_quality(predicted.masks)
     if config.matching == "greedy":
         rows, columns = match_greedily(objects.boxes_xyxy, predicted.boxes_xyxy, (predicted.scores * quality).sqrt())
     else:
+        # Missing disparity is masked out of every depth term: without it box and score alone decide.
         scores = depth_aware_scores(
-            objects.boxes_xyxy, predicted.boxes_xyxy, predicted.scores, depth, box=config.box_cost, depth=depth_cost
-        )
+            objects.boxes_xyxy, predicted.boxes_xyxy, predicted.scores, agreement,
+            box=config.box_cost, depth=depth_cost * known[:, None],
+        )  # fmt: skip
         rows, columns = match_best(scores, above=config.threshold)
     masks = predicted.masks[columns] * boxes[rows]
     masks = (masks > 0.5).to(masks.dtype) if config.binary else masks
@@ -131,7 +133,16 @@ def _match_one(
     rows, columns = rows[there], columns[there]
     none.masks[rows] = masks[there]
     none.confidence[rows] = (predicted.scores.sqrt() * quality).sqrt()[columns] if config.confidence else 1.0
-    return _Match(pseudo=none, kept=len(rows), depth_agreement=depth[rows, columns])
+    return _Match(pseudo=none, kept=len(rows), depth_agreement=agreement[rows, columns][known[rows]])
+
+
+def _by_depth(
+    masks: Tensor, boxes: Tensor, similarity: Tensor | None, config: DistillationConfig
+) -> tuple[Tensor, Tensor]:
+    """S_dmatch "N M", and bool "N": the boxes in which disparity is known somewhere."""
+    if similarity is None:
+        return masks.new_zeros(len(boxes), len(masks)), torch.zeros(len(boxes), dtype=torch.bool, device=masks.device)
+    return depth_agreement(masks, boxes, similarity, form=config.form), depth_known(boxes, similarity)
 
 
 def _as_student_sees(predicted: ImagePredictions, scale_xy: Tensor, size_hw: tuple[int, int]) -> ImagePredictions:

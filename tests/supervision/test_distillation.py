@@ -137,6 +137,26 @@ def test_an_image_without_detections_does_not_end_the_batch(monkeypatch):
     assert found.figures["distillation/kept_share"] == 0.5
 
 
+def test_a_box_without_disparity_is_matched_by_box_and_score_alone(monkeypatch):
+    """A sensor's hole over a whole object is no sign against its mask: with beta it would score 0.1 + 0.6 * 0.6, below the threshold."""
+    batch = small_batch([OBJECTS[0][:2]])
+    boxes = batch.instances[0].boxes_xyxy
+    hole = batch.views.disparity.clone()
+    hole[..., :48] = torch.nan
+    batch = replace(batch, views=replace(batch.views, disparity=hole))
+    predicted = ImagePredictions(
+        boxes_xyxy=boxes,
+        scores=torch.full((2,), 0.6),
+        labels=torch.zeros(2, dtype=torch.long),
+        masks=box_masks(boxes, (64, 96), 4).float(),
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
+    assert found.pseudo[0].confidence.tolist() == [1, 1]
+    assert 0.5 < found.figures["distillation/depth_agreement"] <= 1, "the mean over the boxes where it is known"
+
+
 def test_a_larger_view_comes_back_to_the_students_cells(monkeypatch):
     """A disc seen at one and a half times the size lands where the student has it."""
     batch, scale = small_batch([OBJECTS[1]]), torch.tensor([[1.5, 1.5]])

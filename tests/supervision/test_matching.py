@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from depthbox.supervision.parts.matching import (
     depth_agreement,
     depth_aware_scores,
+    depth_known,
     match_best,
     match_greedily,
     right_similarity,
@@ -102,3 +103,32 @@ def test_greedy_starts_with_the_most_confident_and_asks_for_half_an_overlap():
     detected = torch.stack((BOXES[0] + 1, BOXES[0], BOXES[2] + torch.tensor([0.0, 6.0, 0.0, 6.0])))
     rows, columns = match_greedily(BOXES, detected, torch.tensor([0.9, 0.5, 0.8]))
     assert (rows.tolist(), columns.tolist()) == ([0], [0])
+
+
+def test_boxes_without_area_are_matched_to_nothing_and_hold_up_nobody():
+    """Their gIoU is 0 / 0; scipy refuses a matrix with a NaN."""
+    point = torch.tensor([[5.0, 5.0, 5.0, 5.0]])
+    boxes, detected = torch.cat((BOXES, point)), torch.cat((point, BOXES + 0.1))
+    scores = depth_aware_scores(boxes, detected, torch.full((4,), 0.9), torch.ones(4, 4), box=0.1, depth=0.3)
+    assert scores.isnan().any()
+    rows, columns = match_best(scores, above=-5.0)
+    pairs = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert pairs == {0: 1, 1: 2, 2: 3}
+    rows, columns = match_greedily(boxes, detected, torch.full((4,), 0.9))
+    assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == pairs
+
+
+def test_a_detection_that_is_not_finite_is_never_matched():
+    scores = torch.tensor([[math.nan, 0.6], [math.nan, 0.9], [math.inf, 0.7]])
+    rows, columns = match_best(scores, above=0.5)
+    assert (rows.tolist(), columns.tolist()) == ([1], [1])
+    rows, columns = match_greedily(BOXES[:1], BOXES[:1].repeat(2, 1), torch.tensor([math.nan, 0.4]))
+    assert (rows.tolist(), columns.tolist()) == ([0], [1])
+
+
+def test_disparity_is_known_in_a_box_by_any_of_its_cells():
+    similarity = torch.full((2, 3), math.nan)
+    similarity[0, 0] = 0.2
+    boxes = torch.zeros(2, 2, 3, dtype=torch.bool)
+    boxes[0, :, :2] = boxes[1, 1] = True
+    assert depth_known(boxes, similarity).tolist() == [True, False]

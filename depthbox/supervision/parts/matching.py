@@ -9,7 +9,15 @@ from torchvision.ops import box_iou, generalized_box_iou
 
 from depthbox.core.shapes import MASK_STRIDE
 
-__all__ = ["Matches", "depth_agreement", "depth_aware_scores", "match_best", "match_greedily", "right_similarity"]
+__all__ = [
+    "Matches",
+    "depth_agreement",
+    "depth_aware_scores",
+    "depth_known",
+    "match_best",
+    "match_greedily",
+    "right_similarity",
+]
 
 STRONG, WEAK = 0.5, 0.1
 Matches = tuple[Tensor, Tensor]
@@ -44,12 +52,17 @@ def depth_agreement(masks: Tensor, boxes: Tensor, similarity: Tensor, *, form: L
     return above / below.clamp(min=1)
 
 
+def depth_known(boxes: Tensor, similarity: Tensor) -> Tensor:
+    """Bool "N": the boxes (bool "N h w") in which anything is known of the similarity "h w"."""
+    return (boxes & torch.isfinite(similarity)).flatten(1).any(1)
+
+
 def depth_aware_scores(
-    boxes_xyxy: Tensor, detected_xyxy: Tensor, scores: Tensor, agreement: Tensor, *, box: float, depth: float
+    boxes_xyxy: Tensor, detected_xyxy: Tensor, scores: Tensor, agreement: Tensor, *, box: float, depth: float | Tensor
 ) -> Tensor:
     """S = box * gIoU + depth * S_dmatch + (1 - box - depth) * detection score: "N M" (METHODS 1; the paper's text has IoU).
 
-    `scores`: of each detection, "M", or for each box, "N M".
+    `scores`: of each detection, "M", or for each box, "N M". `depth`: one weight, or one a box, "N 1": 0 where disparity is not known.
     """
     return box * generalized_box_iou(boxes_xyxy, detected_xyxy) + depth * agreement + (1 - box - depth) * scores
 
@@ -57,17 +70,24 @@ def depth_aware_scores(
 def match_best(scores: Tensor, *, above: float) -> Matches:
     """The one-to-one matching of boxes (rows) and detections (columns) with the largest total score; pairs at or below `above` are let go.
 
-    Fewer detections than boxes leave boxes without one; classes are not looked at.
+    Fewer detections than boxes leave boxes without one; classes are not looked at. A pair whose score is not finite (two boxes without area, a mask of NaN) is never matched.
     """
-    rows, columns = linear_sum_assignment(scores.detach().cpu().double().numpy(), maximize=True)
+    finite = torch.isfinite(scores)
+    # As good as the worst real pair: something lower would drive other pairs apart to avoid it.
+    filled = torch.where(finite, scores, scores[finite].min() if finite.any() else 0.0)
+    rows, columns = linear_sum_assignment(filled.detach().cpu().double().numpy(), maximize=True)
     rows, columns = torch.as_tensor(rows, device=scores.device), torch.as_tensor(columns, device=scores.device)
-    kept = scores[rows, columns] > above
+    kept = (finite & (scores > above))[rows, columns]
     return rows[kept], columns[kept]
 
 
 def match_greedily(boxes_xyxy: Tensor, detected_xyxy: Tensor, confidence: Tensor, *, iou: float = 0.5) -> Matches:
-    """BoxTeacher: the most confident detection first, each takes the free box it overlaps most, if by `iou` or more."""
+    """BoxTeacher: the most confident detection first, each takes the free box it overlaps most, if by `iou` or more.
+
+    An overlap or a confidence that is not finite is no match.
+    """
     overlap = box_iou(boxes_xyxy, detected_xyxy)
+    overlap = torch.where(torch.isfinite(overlap) & torch.isfinite(confidence), overlap, -1.0)
     taken: list[tuple[int, int]] = []
     free = torch.ones(len(boxes_xyxy), dtype=torch.bool, device=overlap.device)
     for column in confidence.argsort(descending=True, stable=True).tolist():
