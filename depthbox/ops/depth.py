@@ -1,5 +1,7 @@
 """Depth, disparity and the scale each formula wants."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,9 +16,12 @@ def min_max(values: Tensor) -> Tensor:
     return (values - low) / (high - low).clamp(min=1e-12)
 
 
-def disparity_from_depth(depth_m: Tensor) -> Tensor:
-    """Min-max of 1/z over the known pixels of metres "... H W"; infinitely far (sky) is 0, NaN stays NaN (METHODS conventions)."""
-    return min_max(1 / depth_m)
+def disparity_from_depth(depth_m: Tensor, *, zero: Literal["far", "missing"] = "far") -> Tensor:
+    """Min-max of 1/z over the known pixels of metres "... H W"; infinitely far (sky) is 0, NaN stays NaN (METHODS conventions).
+
+    No surface is 0 away: a 0 in `depth_m` stands for sky ("far") or for a pixel that was not measured ("missing", NaN).
+    """
+    return min_max(torch.where(depth_m == 0, 0.0 if zero == "far" else torch.nan, 1 / depth_m))
 
 
 def pool_known(values: Tensor, stride: int) -> Tensor:

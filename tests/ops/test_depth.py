@@ -40,6 +40,14 @@ def test_disparity_is_1_at_the_nearest_and_0_at_the_sky():
     assert disparity[0, :3].tolist() == [1.0, 0.5, 0.0] and disparity[0, 3].isnan()
 
 
+@pytest.mark.parametrize("zero, wanted", [("far", 0.0), ("missing", NAN)])
+def test_a_pixel_of_depth_0_is_sky_or_a_hole_and_leaves_the_others_alone(zero, wanted):
+    disparity = disparity_from_depth(torch.tensor([[2.0, 4.0, 0.0, math.inf]]), zero=zero)
+    assert disparity[0].tolist() == pytest.approx([1.0, 0.5, wanted, 0.0], nan_ok=True)
+    near = disparity_from_depth(torch.tensor([[2.0, 4.0, 0.0]]), zero=zero)
+    assert near[0].tolist() == pytest.approx([1.0, 0.5, 0.0] if zero == "far" else [1.0, 0.0, NAN], nan_ok=True)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0.5, 80, width=32), min_size=4, max_size=4, unique=True), st.floats(0.1, 10))
 def test_disparity_does_not_depend_on_the_unit_of_depth(depths, unit):
