@@ -29,7 +29,14 @@ def mask_head(kind: str, features: Tensor, image_index: Tensor, parameters: Tens
 
     features "B 16 h w", image_index int64 "N", parameters "N 233" or "N 242", relative "N 2 h w": (instance location - pixel location) /
     size of interest, x first. The depth-guided logit is (W_m F1) * P_d with P_d = sigmoid(W_d F1): P_d scales a logit, never flips it.
+    Raises `ValueError` for another `kind`.
     """
+    _check(kind)
+    if (image_index.diff() < 0).any():
+        order = image_index.argsort(stable=True)
+        sorted_masks = mask_head(kind, features, image_index[order], parameters[order], relative[order])
+        back, depth = order.argsort(), sorted_masks.depth
+        return DynamicMasks(logits=sorted_masks.logits[back], depth=None if depth is None else depth[back])
     counts = torch.bincount(image_index, minlength=len(features)).tolist()
     groups = zip(features, parameters.split(counts), relative.split(counts), strict=True)
     # One image after the other: its hidden maps stay in the processor's cache, and no map of features is copied for an instance.
@@ -48,6 +55,7 @@ def batched_mask_head(kind: str, features: Tensor, parameters: Tensor, places: T
     features "B 16 h w", parameters "B T p", places "B T 3" (x, y and size of interest of each instance), pixels "hw 2" (x, y). The relative coordinate
     (x - pixel) / size is spread over bias and weights: -w / size acts on the pixel, which all instances share, and w x / size joins the bias.
     """
+    _check(kind)
     (batch, count), outputs = parameters.shape[:2], 1 if kind == "condinst" else 2
     w1, w2, w3, b1, b2, b3 = _cut(parameters.flatten(0, 1), outputs)
     center, size = places[..., :2].reshape(-1, 1, 2), places[..., 2:].reshape(-1, 1, 1)
@@ -60,6 +68,11 @@ def batched_mask_head(kind: str, features: Tensor, parameters: Tensor, places: T
     out = torch.bmm(w3, hidden) + b3[:, :, None]
     logits = out[:, 0] if kind == "condinst" else out[:, 1] * out[:, 0].sigmoid()
     return logits.reshape(batch, count, *features.shape[-2:])
+
+
+def _check(kind: str) -> None:
+    if kind not in HEADS:
+        raise ValueError(f"mask head {kind!r}: allowed are {', '.join(HEADS)}")
 
 
 def _cut(parameters: Tensor, outputs: int) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from depthbox.models.detector import locations
-from depthbox.models.dynamic_head import HEADS, SIZES_OF_INTEREST, mask_head
+from depthbox.models.dynamic_head import HEADS, SIZES_OF_INTEREST, batched_mask_head, mask_head
 from depthbox.ops.masks import aligned_bilinear
 
 ORDER = {
@@ -48,7 +48,7 @@ def test_the_number_of_parameters(kind, number):
 @given(st.sampled_from(list(ORDER)), st.lists(st.integers(0, 2), max_size=5), st.integers(0, 10**6))
 def test_every_instance_runs_its_own_network_on_its_own_image(kind, images, seed):
     rng = torch.Generator().manual_seed(seed)
-    index, n = torch.tensor(sorted(images), dtype=torch.int64), len(images)
+    index, n = torch.tensor(images, dtype=torch.int64), len(images)
     features, parameters = (
         torch.randn(3, 16, 4, 5, generator=rng),
         torch.randn(n, HEADS[kind], generator=rng).requires_grad_(),
@@ -61,6 +61,24 @@ def test_every_instance_runs_its_own_network_on_its_own_image(kind, images, seed
         torch.testing.assert_close(masks.logits[k], logits, rtol=1e-4, atol=1e-4)
         assert depth is None or torch.allclose(masks.depth[k], depth, atol=1e-5)
     assert masks.logits.sum().requires_grad
+
+
+def test_instances_in_any_order_keep_their_image():
+    rng = torch.Generator().manual_seed(1)
+    features, parameters = torch.randn(2, 16, 4, 5, generator=rng), torch.randn(3, 242, generator=rng)
+    relative, index = torch.randn(3, 2, 4, 5, generator=rng), torch.tensor([1, 0, 1])
+    masks = mask_head("depth_guided", features, index, parameters, relative)
+    for k, i in enumerate(index.tolist()):
+        logits, depth = one_head("depth_guided", features[i], parameters[k], relative[k])
+        torch.testing.assert_close((masks.logits[k], masks.depth[k]), (logits, depth), rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_that_does_not_exist_is_refused():
+    features, index = torch.zeros(1, 16, 2, 2), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="mask head 'guided': allowed are condinst, depth_guided"):
+        mask_head("guided", features, index, torch.zeros(1, 242), torch.zeros(1, 2, 2, 2))
+    with pytest.raises(ValueError, match="mask head 'guided'"):
+        batched_mask_head("guided", features, torch.zeros(1, 1, 242), torch.ones(1, 1, 3), torch.zeros(4, 2))
 
 
 def test_depth_scales_a_logit_and_never_flips_it():
