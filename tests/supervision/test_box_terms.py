@@ -130,6 +130,27 @@ def test_unknown_disparity_has_no_edge(form, inside_only):
     assert (logits.grad != 0).sum() > 40
 
 
+@pytest.mark.parametrize("form", ["difference", "plane"])
+def test_what_stands_in_padding_is_not_believed(form):
+    """A stream pads with NaN; finite values there must do the same, also as the neighbour on the other side of the plane form."""
+    disparity = torch.rand(2, 8, 9, generator=torch.Generator().manual_seed(4)) * 0.01
+    valid = torch.ones(2, 32, 36, dtype=torch.bool)
+    # The second image ends within a cell, its middle outside.
+    valid[0, :, 24:], valid[1, 17:] = False, False
+    unknown = views_of(disparity=disparity, valid=valid)
+    unknown.disparity.masked_fill_(~valid[:, None], math.nan)
+    made_up, wanted = (
+        depth_edges(views, theta=2, threshold=0.5, form=form, inside_only=False)
+        for views in (views_of(disparity=disparity, valid=valid), unknown)
+    )
+    for name in ("forward", "backward", "valid"):
+        assert torch.equal(getattr(made_up, name), getattr(wanted, name)), name
+    assert not made_up.valid[0, :, 6:].any() and not made_up.valid[1, 4:].any() and made_up.forward.any()
+    right = OFFSETS.index((0, 1))
+    cut = depth_edges(views_of(disparity=disparity[:1, :, :6]), theta=2, threshold=0.5, form=form, inside_only=False)
+    assert torch.equal(pair(made_up.backward[:1, right, :, :6], (0, 2))[0], pair(cut.backward[:, right], (0, 2))[0])
+
+
 def test_a_cell_is_known_by_any_of_its_pixels():
     full = torch.full((1, 1, 16, 16), math.nan)
     full[..., ::4, ::4] = 0.5

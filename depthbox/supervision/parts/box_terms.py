@@ -64,10 +64,10 @@ def depth_edges(
     """Neighbours whose S_d = exp(-|difference| / theta) reaches `threshold`, the disparity on the 0..255 scale, pooled to stride 4.
 
     `form` "difference" takes |d_i - d_j| (arXiv 2403.01214, depth consistency), "plane" the second difference, which is blind to how steep a plane is.
-    Pixels without disparity have no edge.
+    Pixels without disparity have no edge, and padding has none, whatever stands there.
     """
-    disparity = _disparity_255(views)
-    known = torch.isfinite(disparity[:, 0]) & at_masks(views.valid)
+    disparity = _disparity_255(views).masked_fill(~at_masks(views.valid)[:, None], torch.nan)
+    known = torch.isfinite(disparity[:, 0])
     change = (
         first_difference(disparity, dilation=dilation)
         if form == "difference"
@@ -121,9 +121,9 @@ def instance_depth(depth: Tensor, image_index: Tensor, boxes: Tensor, views: Vie
 
 
 def _disparity_255(views: Views) -> Tensor:
-    """Disparity "B 1 h w" at stride 4 on the scale the published thresholds are meant for; NaN where unknown."""
+    """Disparity "B 1 h w" at stride 4 on the scale the published thresholds are meant for; NaN where unknown. Padding is."""
     assert views.disparity is not None
-    return pool_known(views.disparity, MASK_STRIDE) * 255
+    return pool_known(views.disparity.masked_fill(~views.valid[:, None], torch.nan), MASK_STRIDE) * 255
 
 
 def at_masks(valid: Tensor) -> Tensor:
