@@ -1,13 +1,19 @@
-"""The picture a run ends with: photo, boxes, disparity, prediction, truth for a few validation images."""
+"""The picture a run ends with: photo, boxes, disparity, prediction, truth for a few validation images.
+
+Depth maps from a folder belong to training photos alone, so that a run with such has a few of these below, with what its depth says.
+"""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from depthbox.core.errors import InputError
 from depthbox.data.decode import BadImage, read_image
 from depthbox.data.geometry import target_size
 from depthbox.data.schema import CocoData, Detections, ImageRecord
+from depthbox.depth.estimator import DepthEstimator, build_estimator
 from depthbox.evaluate.figures import Row, image_grid
 from depthbox.experiment import DataConfig
 from depthbox.supervision.config import BoxDepthConfig
@@ -15,19 +21,28 @@ from depthbox.train.job import Job
 
 __all__ = ["picture_of_run", "read_detections"]
 
-SHOWN = 6
+SHOWN, SHOWN_OF_TRAINING = 6, 3
 
 
 def picture_of_run(job: Job) -> Path | None:
-    """Write `out/predictions.png`; None where no validation photo can be shown."""
-    assert isinstance(job.val, CocoData)
-    by_image = read_detections(job.out / "detections.json", {c: i for i, c in enumerate(job.val.category_ids)})
-    rows = [
-        row
-        for record in job.val.records[:SHOWN]
-        if (row := _row(job, record, by_image.get(record.image_id))) is not None
-    ]
+    """Write `out/predictions.png`; None where no photo can be shown."""
+    rows = list(_rows(job))
     return image_grid(rows, job.out / "predictions.png", class_names=job.classes, min_score=0.5) if rows else None
+
+
+def _rows(job: Job) -> Iterator[Row]:
+    assert isinstance(job.val, CocoData) and isinstance(job.source.data, CocoData)
+    by_image = read_detections(job.out / "detections.json", {c: i for i, c in enumerate(job.val.category_ids)})
+    estimator = _estimator(job)
+    mapped = job.depth is not None and job.depth.spec.startswith("maps:")
+    shown = [
+        *((record, by_image.get(record.image_id), None if mapped else estimator) for record in job.val.records[:SHOWN]),
+        *((record, None, estimator) for record in job.source.data.records[: SHOWN_OF_TRAINING if mapped else 0]),
+    ]
+    for record, found, depth in shown:
+        row = _row(job, record, found, depth)
+        if row is not None:
+            yield row
 
 
 def read_detections(path: Path, labels: dict[int, int]) -> dict[int, Detections]:
@@ -51,25 +66,22 @@ def _detections(image_id: int, rows: list[dict], labels: dict[int, int]) -> Dete
     )
 
 
-def _row(job: Job, record: ImageRecord, found: Detections | None) -> Row | None:
+def _row(job: Job, record: ImageRecord, found: Detections | None, estimator: DepthEstimator | None) -> Row | None:
     try:
         photo = read_image(record.path, short_side=None, max_side=None, expect_hw=record.size_hw).image
-    except BadImage:
+        disparity = None if estimator is None else estimator.disparity([photo], [record.path])[0]
+    # A photo or a map that cannot be read: the run is over and needs no picture of it.
+    except (BadImage, InputError):
         return None
-    disparity = _disparity(job, photo, record)
     edges = None if disparity is None else _active_edges(job, photo, disparity)
     return Row(photo=photo, truth=record, disparity=disparity, depth_edges=edges, prediction=found)
 
 
-def _disparity(job: Job, photo: np.ndarray, record: ImageRecord) -> np.ndarray | None:
-    """For the eye only: validation photos have no place in `maps:`, and a run without depth shows none."""
-    if job.depth is None or job.depth.spec.startswith("maps:"):
+def _estimator(job: Job) -> DepthEstimator | None:
+    """For the eye only; a run without depth shows none."""
+    if job.depth is None:
         return None
-    from depthbox.depth.estimator import build_estimator
-
-    estimator = build_estimator(job.depth.spec, device="cpu")
-    assert estimator is not None
-    return estimator.disparity([photo], [record.path])[0]
+    return build_estimator(job.depth.spec, device="cpu", maps_kind=job.depth.maps_kind, maps_zero=job.depth.maps_zero)
 
 
 def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndarray | None:

@@ -27,6 +27,13 @@ def test_healthy_short_and_early_runs_are_left_alone():
     assert CollapseWatch(steps=9).look({"loss/total": 1.0}, step=9) == ""
 
 
+def test_lines_of_steps_without_boxes_neither_warn_nor_interrupt_a_count():
+    watch = CollapseWatch(steps=9)
+    lines = [{"mask_box_ratio": 0.97}, {"loss/total": 1.0}] * 5
+    said = [watch.look(line, step=9 + n) for n, line in enumerate(lines)]
+    assert [n for n, text in enumerate(said) if text] == [8]
+
+
 def test_a_warning_reaches_the_driver_although_other_lines_follow(tmp_path, capsys):
     worker, driver = Relay(tmp_path), Relay(tmp_path)
     progress = Progress(9, write=worker.put, title="row: ")
