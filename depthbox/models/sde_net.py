@@ -13,10 +13,24 @@ from depthbox.models.config import SdeModelConfig
 from depthbox.models.pose_net import PoseHead, for_pairs, motions_between
 from depthbox.models.unet import UNet
 
-__all__ = ["OUTPUT_STRIDES", "DepthDecoder", "SdeNetwork", "SdeOutputs", "build_sde", "input_size", "untrained_sde"]
+__all__ = [
+    "OUTPUT_STRIDES",
+    "START_LOGIT",
+    "DepthDecoder",
+    "SdeNetwork",
+    "SdeOutputs",
+    "build_sde",
+    "input_size",
+    "untrained_sde",
+]
 
 OUTPUT_STRIDES = (2, 4, 8, 16)
 """Of the four disparities; the published network has 1, 2, 4, 8, which cost a CPU four times as much."""
+
+
+START_LOGIT = -2.0
+"""Where disparity begins. Only ratios count in video, and a logit changes the ratio alike everywhere where the sigmoid is small; at a sigmoid of a half
+nothing can come nearer than half of the mean, and maps stay flat: the near too far, the far too near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +98,7 @@ class DepthDecoder(UNet):
     """With a disparity at each stride.
 
     The published one has no norms and a learning rate of 1e-4 for 300 000 steps. At five times that rate, which a run of 2000 steps needs, its
-    logits are off the sigmoid's ends within twenty steps; group norms hold them. Heads start at 0: everything is equally far.
+    logits are off the sigmoid's ends within twenty steps; group norms hold them. Heads start at `START_LOGIT`: everything is equally far.
     """
 
     def __init__(self, channels: Sequence[int], width: int, *, context: Literal["convolution", "aspp"]) -> None:
@@ -92,7 +106,7 @@ class DepthDecoder(UNet):
         self.heads = nn.ModuleList(nn.Conv2d(c, 1, 3, padding=1) for c in self.widths)
         for head in self.heads.children():
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+            nn.init.constant_(head.bias, START_LOGIT)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """Logits at `OUTPUT_STRIDES`."""

@@ -5,7 +5,7 @@ import torch
 
 from depthbox.core.batch import Frames
 from depthbox.models.config import SdeModelConfig
-from depthbox.models.sde_net import OUTPUT_STRIDES, SdeNetwork, build_sde, input_size, untrained_sde
+from depthbox.models.sde_net import OUTPUT_STRIDES, START_LOGIT, SdeNetwork, build_sde, input_size, untrained_sde
 
 SMALL = SdeModelConfig(backbone="test_efficientnet", weights="none", pose_backbone="test_efficientnet", pose_weights="none", width=8)  # fmt: skip
 
@@ -24,7 +24,8 @@ def frames(*images: torch.Tensor) -> Frames:
 
 
 def test_outputs_and_gradients_reach_everything(network: SdeNetwork):
-    assert all((s == 0.5).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64))), "everything starts equally far"
+    start = torch.tensor(START_LOGIT).sigmoid()
+    assert all((s == start).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64))), "everything starts equally far"
     for head in network.decoder.heads:
         torch.nn.init.normal_(head.weight, std=0.02)
     found = network(frames(*torch.rand(3, 2, 3, 64, 96)))
