@@ -11,6 +11,7 @@ from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.sde_net import SdeNetwork
 from depthbox.models.segmenter import Segmenter
+from depthbox.supervision.allowed import check_box_depth_numbers, check_pairwise_numbers
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.config import (
     BoxDepthConfig,
@@ -18,6 +19,7 @@ from depthbox.supervision.config import (
     BoxTermsConfig,
     DepthSsdaConfig,
     DepthSsdaWeights,
+    DistillationConfig,
     FullConfig,
     PlDcConfig,
     PlDcWeights,
@@ -40,6 +42,7 @@ MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
 
 OF_BOXES = ("boxed_class", "projection", "box_prior", "color_affinity", "depth_affinity")
 OF_DEPTH = ("color_veto", "depth_veto", "depth_threshold", "depth_theta", "depth_form", "depth_inside_only")
+OF_DEPTH_IN_MATCHING = ("form", "depth_cost", "depth_cost_falls")
 
 
 def check_method(
@@ -84,6 +87,7 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
 
 def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:
     """What boxes alone, colour and disparity teach queries."""
+    check_pairwise_numbers(config.boxed, "method.boxed.")
     weights, usual = config.weights, PlDcWeights()
     if not boxed:
         unheard = "has no effect without images that have boxes alone; name them: data.train.boxed and data.boxed_share"
@@ -99,10 +103,12 @@ def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:
 def _check_box_depth(config: BoxDepthConfig, *, depth: bool, mask_head: str, head: str) -> None:
     if head != "dynamic":
         raise UsageError("box_depth learns from the boxes of a detector; set model.head=dynamic")
+    check_box_depth_numbers(config)
     if config.weights.mask_affinity and config.distillation.start >= 1:
         raise UsageError("method.weights.mask_affinity needs a teacher; set method.distillation.start below 1")
     if not depth:
         _refuse(config, BoxDepthConfig(), OF_DEPTH, "method.")
+        _refuse(config.distillation, DistillationConfig(), OF_DEPTH_IN_MATCHING, "method.distillation.")
         _refuse(config.weights, BoxDepthWeights(), ("depth_relief", "relief_bce"), "method.weights.")
     if mask_head == "depth_guided" and not depth:
         raise UsageError(

@@ -1,0 +1,61 @@
+"""Which numbers the settings of boxes and depth may have: one that makes no sense is refused by its name before a run, not found in a curve after it."""
+
+import math
+from collections.abc import Callable, Iterable
+
+from depthbox.core.config import flatten
+from depthbox.core.errors import UsageError
+from depthbox.supervision.config import BoxDepthConfig, PairwiseConfig
+
+__all__ = ["check_box_depth_numbers", "check_pairwise_numbers"]
+
+Rule = tuple[Callable[[float], bool], str]
+
+POSITIVE: Rule = (lambda v: 0 < v < math.inf, "a number above 0")
+NOT_NEGATIVE: Rule = (lambda v: 0 <= v < math.inf, "a number of at least 0")
+SHARE: Rule = (lambda v: 0 < v <= 1, "above 0, at most 1")
+COST: Rule = (lambda v: 0 <= v <= 1, "from 0 to 1")
+
+PAIRWISE: dict[str, Rule] = {
+    "prior_size": POSITIVE,
+    "color_threshold": SHARE,
+    "depth_threshold": SHARE,
+    "depth_theta": POSITIVE,
+    "color_veto": NOT_NEGATIVE,
+    "depth_veto": NOT_NEGATIVE,
+    "warm_up": NOT_NEGATIVE,
+}
+BOX_DEPTH: dict[str, Rule] = PAIRWISE | {
+    "masks_per_image": (lambda v: v >= 1, "a whole number of at least 1"),
+    "distillation.start": (NOT_NEGATIVE[0], "a fraction of the run, at least 0 (1: never)"),
+    "distillation.keep": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+    "distillation.box_cost": COST,
+    "distillation.depth_cost": COST,
+    "distillation.threshold": (lambda v: -1 <= v < 1, "from -1 to below 1, the range of the score"),
+}
+
+
+def check_pairwise_numbers(config: PairwiseConfig, prefix: str) -> None:
+    """Raises `UsageError` naming the setting below `prefix`, its value and what is allowed."""
+    _check(config, PAIRWISE.items(), prefix)
+
+
+def check_box_depth_numbers(config: BoxDepthConfig) -> None:
+    """The same of `box_depth`, its teacher and its weights."""
+    weights = ((f"weights.{name}", NOT_NEGATIVE) for name in flatten(config.weights))
+    _check(config, (*BOX_DEPTH.items(), *weights), "method.")
+    box, depth = config.distillation.box_cost, config.distillation.depth_cost
+    # Published: 0.1 and 0.9, whose sum may be a bit above 1.
+    if box + depth > 1 + 1e-9:
+        raise UsageError(
+            f"method.distillation.box_cost={box} and depth_cost={depth}: together at most 1; the detection score has the rest"
+        )
+
+
+def _check(config: object, rules: Iterable[tuple[str, Rule]], prefix: str) -> None:
+    values = flatten(config)
+    for name, (allowed, words) in rules:
+        value = values[name]
+        assert isinstance(value, (int, float))
+        if not allowed(value):
+            raise UsageError(f"{prefix}{name}={value}: allowed is {words}")
