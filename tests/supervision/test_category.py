@@ -37,6 +37,15 @@ def test_pooling_takes_the_mean_inside():
     assert mask_pooled(features, masks[:0]).shape == (0, 2)
 
 
+def test_pooling_is_float32_under_mixed_precision():
+    rng = torch.Generator().manual_seed(0)
+    features, masks = torch.randn(5, 4, 6, generator=rng), torch.rand(2, 4, 6, generator=rng)
+    plain = mask_pooled(features, masks)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = mask_pooled(features, masks)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, plain)
+
+
 def bank() -> PrototypeBank:
     return PrototypeBank(3, 4, keep=0.9)
 

@@ -9,9 +9,10 @@ from small_batches import small_batch
 from depthbox.core.batch import Instances
 from depthbox.models.query_head import QueryOutputs
 from depthbox.supervision.config import PointsConfig, QueryTermsConfig
+from depthbox.supervision.parts import query_terms as terms_of_queries
 from depthbox.supervision.parts.points import DrawnPoints, at_points, extent_of, most_uncertain, shared_points
 from depthbox.supervision.parts.query_matching import cheapest, matching_cost, pairwise_bce, pairwise_dice
-from depthbox.supervision.parts.query_terms import QueryTargets, match, query_terms, targets_of
+from depthbox.supervision.parts.query_terms import QueryTargets, match, matched, query_terms, targets_of
 
 CONFIG = QueryTermsConfig(points=PointsConfig(number=64))
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -150,13 +151,17 @@ def drawn(images: int = 2, *, step: int = 0, extent: float = 1.0) -> DrawnPoints
     return DrawnPoints(CONFIG.points, names=names, extent_xy=torch.full((images, 2), extent))
 
 
+def inner(*shape: int) -> torch.Tensor:
+    return 0.05 + 0.9 * torch.rand(*shape, generator=torch.Generator().manual_seed(5))
+
+
 def test_an_instance_weight_scales_its_part_and_a_pixel_weight_its_bce_alone():
     outputs, targets = random_batch(0)
     heavy = [QueryTargets(labels=t.labels, masks=t.masks, weights=torch.full((len(t.labels),), 0.5)) for t in targets]
     half = [QueryTargets(labels=t.labels, masks=t.masks, pixel_weights=torch.full_like(t.masks, 0.5)) for t in targets]
-    plain, weighted, pixels = (
-        query_terms(outputs, t, CONFIG, points=drawn(extent=0.9)) for t in (targets, heavy, half)
-    )
+    # Off the border, where pixel weights fade into 1.
+    points = GivenPoints(inner(2, 64, 2), [inner(len(t.labels), 64, 2) for t in targets])
+    plain, weighted, pixels = (query_terms(outputs, t, CONFIG, points=points) for t in (targets, heavy, half))
     for name, terms in (("query_bce", weighted), ("query_dice", weighted), ("query_bce", pixels)):
         torch.testing.assert_close(terms[name], 0.5 * plain[name])
     assert torch.equal(pixels["query_dice"], plain["query_dice"]) and torch.equal(
@@ -164,8 +169,19 @@ def test_an_instance_weight_scales_its_part_and_a_pixel_weight_its_bce_alone():
     )
     assert weighted["query_class"] < plain["query_class"]
     nothing = [QueryTargets(labels=t.labels, masks=t.masks, weights=torch.zeros(len(t.labels))) for t in targets]
-    gone = query_terms(outputs, nothing, CONFIG, points=drawn())
+    gone = query_terms(outputs, nothing, CONFIG, points=points)
     assert gone["query_bce"] == 0 and gone["query_dice"] == 0 and 0 < gone["query_class"] < plain["query_class"]
+
+
+@pytest.mark.parametrize(("x", "factor"), [(0.5, 0.0), (0.0, 0.5)])
+def test_nobody_is_unsure_outside_the_photo(x, factor):
+    """Uncertainty is sampled with zeros outside (METHODS 2): half of it is left on the edge."""
+    outputs, targets = random_batch(0)
+    unsure = [QueryTargets(labels=t.labels, masks=t.masks, pixel_weights=torch.zeros_like(t.masks)) for t in targets]
+    at = torch.tensor([x, 0.5])
+    points = GivenPoints(inner(2, 64, 2), [at.expand(len(t.labels), 64, 2) for t in targets])
+    plain, weighed = (query_terms(outputs, t, CONFIG, points=points)["query_bce"] for t in (targets, unsure))
+    torch.testing.assert_close(weighed, factor * plain)
 
 
 def test_points_are_named_by_step_and_image_and_stay_off_the_padding():
@@ -235,3 +251,15 @@ def test_the_losses_are_float32_under_mixed_precision():
     with torch.autocast("cpu", torch.bfloat16):
         mixed = query_terms(outputs, targets, CONFIG, points=drawn())
     assert all(mixed[name].dtype == torch.float32 and torch.equal(mixed[name], plain[name]) for name in plain)
+
+
+def test_queries_are_matched_in_float32_under_mixed_precision(monkeypatch):
+    outputs, targets = random_batch(2)
+    compared = []
+    monkeypatch.setattr(
+        terms_of_queries, "matching_cost", lambda *said: compared.append(said[1]) or matching_cost(*said)
+    )
+    matched(outputs, targets, CONFIG, drawn())
+    with torch.autocast("cpu", torch.bfloat16):
+        matched(outputs, targets, CONFIG, drawn())
+    assert all(torch.equal(a, b) for a, b in zip(compared[:2], compared[2:], strict=True)) and len(compared) == 4

@@ -44,11 +44,12 @@ def fused(own: Tensor, other: Tensor, share: float) -> Tensor:
 
 
 def mask_pooled(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean of features "C h w" over each mask "N H W" (0..1, the same photo at any stride): "N C"."""
+    """Mean of features "C h w" over each mask "N H W" (0..1, the same photo at any stride): "N C", in float32 whatever surrounds it."""
     if not len(masks):
-        return features.new_zeros(0, len(features))
-    small = F.interpolate(masks[None].float(), size=features.shape[-2:], mode="area")[0].flatten(1)
-    return small @ features.flatten(1).T / small.sum(1, keepdim=True).clamp(min=1e-6)
+        return features.new_zeros(0, len(features), dtype=torch.float32)
+    with torch.autocast(features.device.type, enabled=False):
+        small = F.interpolate(masks[None].float(), size=features.shape[-2:], mode="area")[0].flatten(1)
+        return small @ features.float().flatten(1).T / small.sum(1, keepdim=True).clamp(min=1e-6)
 
 
 class PrototypeBank(nn.Module):

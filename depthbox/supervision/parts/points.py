@@ -57,9 +57,9 @@ class DrawnPoints:
         return torch.rand(*shape, 2, generator=stream, device=device) * self.extent[image]
 
 
-def at_points(maps: Tensor, points: Tensor, *, outside: str = "zeros") -> Tensor:
-    """Maps "N h w" at their own points "N P 2", bilinear, with `outside` zeros or the border: "N P"."""
-    return F.grid_sample(maps[:, None], 2 * points[:, None] - 1, padding_mode=outside, align_corners=False)[:, 0, 0]
+def at_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Maps "N h w" at their own points "N P 2", bilinear, with zeros outside: "N P"."""
+    return F.grid_sample(maps[:, None], 2 * points[:, None] - 1, align_corners=False)[:, 0, 0]
 
 
 def shared_points(maps: Tensor, points: Tensor) -> Tensor:

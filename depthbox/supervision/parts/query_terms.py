@@ -32,7 +32,7 @@ class QueryTargets:
     weights: Tensor | None = None
     """Float "N": how much each counts in all three terms; None: 1."""
     pixel_weights: Tensor | None = None
-    """Float "N h w", at any stride: how much each pixel counts in `query_bce`, which is not divided by their sum; None: 1."""
+    """Float "N h w", at any stride: how much each pixel counts in `query_bce`, which is not divided by their sum; 1 outside; None: 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,9 @@ def query_class(
 def matched(
     outputs: QueryOutputs, targets: Sequence[QueryTargets], config: QueryTermsConfig, points: Points
 ) -> list[Pairs]:
-    """The pairs of every image."""
-    return [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
+    """The pairs of every image, compared in float32 whatever surrounds it."""
+    with torch.autocast(outputs.masks.device.type, enabled=False):
+        return [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
 
 
 @torch.no_grad()
@@ -128,15 +129,16 @@ def _mask_sums(
     weights = said.new_ones(len(said)) if targets.weights is None else targets.weights[owners.flatten()]
     pixels = F.binary_cross_entropy_with_logits(said, wanted, reduction="none")
     if targets.pixel_weights is not None:
-        pixels = pixels * _of_targets(targets.pixel_weights, owners, where, outside="border")
+        # What is sampled, with zeros outside, is the uncertainty: at the border of the photo nobody is unsure.
+        pixels = pixels * (1 - _of_targets(1 - targets.pixel_weights, owners, where))
     p = said.sigmoid()
     dice = 1 - (2 * (p * wanted).sum(1) + 1) / (p.sum(1) + wanted.sum(1) + 1)
     return (weights * pixels.mean(1)).sum(), (weights * dice).sum()
 
 
-def _of_targets(maps: Tensor, owners: Tensor, points: Tensor, *, outside: str = "zeros") -> Tensor:
+def _of_targets(maps: Tensor, owners: Tensor, points: Tensor) -> Tensor:
     """The targets' maps "N h w" at the points "L n P 2" of those in `owners` "L n", layer by layer (at full size, all at once would be large): "Ln P"."""
-    return torch.cat([at_points(maps[of], where, outside=outside) for of, where in zip(owners, points, strict=True)])
+    return torch.cat([at_points(maps[of], where) for of, where in zip(owners, points, strict=True)])
 
 
 def _class_sums(
