@@ -57,6 +57,15 @@ class CocoData:
         ]
         return bool(usable) and all(usable)
 
+    @property
+    def labelled_objects(self) -> tuple[int, ...]:
+        """How many objects outside crowds there are of each class, as far as a run may look."""
+        counts = np.zeros(len(self.class_names), np.int64)
+        for record in self.records:
+            if record.supervision != "none":
+                np.add.at(counts, record.labels[~record.crowd], 1)
+        return tuple(counts.tolist())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Detections:

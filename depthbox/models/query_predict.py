@@ -20,6 +20,7 @@ __all__ = [
     "on_mask_cells",
     "pixel_boxes",
     "query_predictions",
+    "without_doubles",
 ]
 
 
@@ -73,7 +74,7 @@ def _one(pairs: QueryPairs, size_hw: tuple[int, int], config: InferenceConfig) -
     order = scores[kept].argsort(descending=True, stable=True)
     logits, scores, labels = logits[kept][order], scores[kept][order], pairs.labels[kept][order]
     if config.mask_nms_iou < 1:
-        alone = _without_doubles(logits > 0, labels, config.mask_nms_iou)
+        alone = without_doubles(logits > 0, config.mask_nms_iou, labels=labels)
         logits, scores, labels = logits[alone], scores[alone], labels[alone]
     masks = logits.sigmoid()
     return ImagePredictions(boxes_xyxy=pixel_boxes(masks, size_hw), scores=scores, labels=labels, masks=masks)
@@ -109,9 +110,11 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (a.sum(1)[:, None] + b.sum(1) - shared).clamp(min=1e-6)
 
 
-def _without_doubles(masks: Tensor, labels: Tensor, iou: float) -> Tensor:
-    """Non-maximum suppression by mask within a class; masks come best first. Int64 indices that stay."""
-    doubles = (mask_iou(masks, masks) > iou) & (labels[:, None] == labels)
+def without_doubles(masks: Tensor, iou: float, *, labels: Tensor | None = None) -> Tensor:
+    """Non-maximum suppression by mask, with `labels` within a class; masks come best first. Int64 indices that stay."""
+    doubles = mask_iou(masks, masks) > iou
+    if labels is not None:
+        doubles &= labels[:, None] == labels
     kept: list[int] = []
     for i in range(len(masks)):
         if not doubles[i, kept].any():

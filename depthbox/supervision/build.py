@@ -30,12 +30,12 @@ from depthbox.supervision.config import (
 from depthbox.supervision.depth_ssda import DepthSsda
 from depthbox.supervision.full import Full
 from depthbox.supervision.full_query import FullQuery
-from depthbox.supervision.method import Method
+from depthbox.supervision.method import Classes, Method
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc
 from depthbox.supervision.selfsup import SelfSupervised
 
-__all__ = ["MethodConfig", "build_method", "build_ssda", "check_method", "check_ssda"]
+__all__ = ["MethodConfig", "build_method", "build_ssda", "check_method", "check_picked", "check_ssda"]
 
 MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
 """Of `build_method`; depth_ssda has `build_ssda`."""
@@ -83,6 +83,18 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
         raise UsageError(f"method.adapt_on={config.adapt_on} adapts two thresholds; set method.kept_by=two")
     if config.pseudo_no_object < 0:
         raise UsageError(f"method.pseudo_no_object={config.pseudo_no_object}: a weight, at least 0")
+    if not 0 < config.pseudo_nms_iou <= 1:
+        raise UsageError(f"method.pseudo_nms_iou={config.pseudo_nms_iou}: an IoU, above 0 and at most 1 (off)")
+    if config.adapt_on == "off":
+        _refuse(
+            config, PlDcConfig(), ("lowest", "floors", "adapt_keep"), "method.", "has no effect; set method.adapt_on"
+        )
+
+
+def check_picked(config: MethodConfig, start: str) -> None:
+    """What only picked queries learn; `start` is `model.query.start`."""
+    if isinstance(config, PlDcConfig) and config.weights.pseudo_start and start != "picked":
+        raise UsageError("method.weights.pseudo_start teaches where to pick queries; set model.query.start=picked")
 
 
 def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:
@@ -135,7 +147,7 @@ def build_method(
     *,
     steps: int,
     depth: bool,
-    class_names: Sequence[str] = (),
+    classes: Classes = Classes(),
     words: Collection[str] = (),
 ) -> Method:
     """The method for a run of `steps` steps, with or without disparity, of images labelled with `words`; a teacher starts as a copy of `student`."""
@@ -148,7 +160,8 @@ def build_method(
         return Full(config)
     if isinstance(config, PlDcConfig):
         assert isinstance(student, QuerySegmenter)
-        return PlDc(config, student, steps=steps, class_names=class_names, depth=depth, boxed="boxes" in words)
+        check_picked(config, student.config.query.start)
+        return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed="boxes" in words)
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
         kept = copy.deepcopy(student.backbone).requires_grad_(False) if config.weights.feature_distance else None

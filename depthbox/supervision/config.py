@@ -175,7 +175,7 @@ class BoxTermsConfig(PairwiseConfig):
 class PlDcWeights:
     """`query_*` of images with masks, `pseudo_*` of unlabelled ones (lambda 1 as published, 2 for guided distillation), the others of images with boxes
     alone: class and projection as Box2Mask weighs them. `pseudo_color_affinity` and `pseudo_depth_affinity` (ours) hold the masks that pseudo labels
-    teach to colour and disparity."""
+    teach to colour and disparity; `pseudo_start` (ours, of `model.query.start=picked`) teaches from them where objects are."""
 
     query_class: float = 2.0
     query_bce: float = 5.0
@@ -184,6 +184,7 @@ class PlDcWeights:
     pseudo_class: float = 2.0
     pseudo_mask_bce: float = 5.0
     pseudo_mask_dice: float = 5.0
+    pseudo_start: float = added(0.0)
     pseudo_color_affinity: float = added(0.0)
     pseudo_depth_affinity: float = added(0.0)
     boxed_class: float = added(2.0)
@@ -207,9 +208,11 @@ class PlDcConfig(OneView):
     """From the fraction `burn_in` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step (0.9996 published, for
     369 000 steps), labels the unlabelled images.
 
-    `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone. A mask
-    has more than `min_pixels`. `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with `adapt_keep` an
-    image, from `floors` (class, mask) up. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
+    `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone, above it. A
+    mask has more than `min_pixels` (class: a sum of probabilities over cells of stride 4); of those that overlap by an IoU above `pseudo_nms_iou`, whatever
+    their classes, the best stays (ours; 1: all do). `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with
+    `adapt_keep` an image and never below `floors` (class, mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects
+    are of the class. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
     no background: most of what is not kept may be an object). `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
     `boxed` is about images with boxes alone, and about the affinities of pseudo masks.
@@ -223,8 +226,10 @@ class PlDcConfig(OneView):
     class_threshold: float = 0.85
     mask_threshold: float = 0.9
     min_pixels: int = 5
+    pseudo_nms_iou: float = added(1.0)
     adapt_on: Literal["off", "all", "kept"] = "off"
     adapt_keep: float = 0.9996
+    lowest: tuple[float, float] = added((0.6, 0.75))
     floors: tuple[float, float] = (0.6, 0.75)
     category: Literal["off", "prototypes", "open_clip"] = "prototypes"
     category_weight: float = 0.5

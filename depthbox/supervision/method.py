@@ -1,6 +1,6 @@
 """A method turns predictions and targets into named losses; the loop never learns which one it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule
 
-__all__ = ["Losses", "Method", "Teacherless", "weigh"]
+__all__ = ["Classes", "Losses", "Method", "Teacherless", "weigh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,15 @@ class Losses:
 
     terms: Mapping[str, Tensor]
     figures: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """What a method may know of the classes, in the order of their labels."""
+
+    names: Sequence[str] = ()
+    objects: Sequence[int] = ()
+    """How many of each the labelled images of the run hold."""
 
 
 class Method(Protocol):

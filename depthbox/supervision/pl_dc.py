@@ -11,7 +11,7 @@ from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
 from depthbox.models.query_head import QueryOutputs, QuerySegmenter
 from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.method import Losses
+from depthbox.supervision.method import Classes, Losses
 from depthbox.supervision.parts.box_query_terms import (
     box_query_terms,
     box_targets,
@@ -47,7 +47,7 @@ class PlDc:
         student: QuerySegmenter,
         *,
         steps: int,
-        class_names: Sequence[str] = (),
+        classes: Classes = Classes(),
         depth: bool = False,
         boxed: bool = False,
     ) -> None:
@@ -57,16 +57,14 @@ class PlDc:
             self, student, start=start, warm_up=config.boxed.warm_up * steps
         )
         device = next(student.parameters()).device
-        self.thresholds = _thresholds(config, student.classes, device)
-        self.prior = _prior(config, student, class_names, device)
+        self.thresholds = _thresholds(config, classes.objects, device)
+        self.prior = _prior(config, student, classes.names, device)
         share = correction_share(start, steps, first=config.category_weight)
         teacher = Teacher(student, start=start, keep=config.keep) if start < steps else None
         self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         masked, boxed, unlabelled = split(batch)
-        known = torch.cat((masked, boxed)).tolist()
-        self.thresholds.count(torch.cat([batch.instances[i].labels for i in known] or [masked]))
         taught = self._taught(batch, masked, unlabelled, step)
         learned = unlabelled if taught.kept else unlabelled[:0]
 
@@ -135,6 +133,10 @@ class PlDc:
             boxes = [_extents(one.logits > 0) for one in taught.kept]
             found = paired_masks(mine, pairs, boxes, seen.owners[learned].tolist())
             terms |= query_affinities(found, sources, dilation=self.config.boxed.dilation)
+        if "pseudo_start" in self.weights:
+            assert mine.picked is not None
+            # That no object is kept somewhere does not say that there is none.
+            terms["pseudo_start"] = query_start(mine.picked.cells, pseudo, no_object=0.0)
         return terms
 
     def _affine(self) -> bool:
@@ -216,7 +218,7 @@ def _weights(method: PlDc, student: QuerySegmenter, *, start: int, warm_up: floa
     }
     has = dict.fromkeys(("boxed_class", "projection", "box_prior", "color_affinity"), method.boxed)
     has |= {"depth_affinity": method.boxed and method.depth, "query_start": student.config.query.start == "picked"}
-    has |= {name: getattr(weights, name) > 0 for name in AFFINITIES}
+    has |= {name: getattr(weights, name) > 0 for name in (*AFFINITIES, "pseudo_start")}
     return {
         name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
         for name in weights.__slots__
@@ -229,11 +231,14 @@ def _extents(masks: Tensor) -> Tensor:
     return masks.any(2)[:, :, None] & masks.any(1)[:, None, :]
 
 
-def _thresholds(config: PlDcConfig, classes: int, device: torch.device) -> Thresholds:
+def _thresholds(config: PlDcConfig, objects: Sequence[int], device: torch.device) -> Thresholds:
     highest = (config.class_threshold, config.mask_threshold)
     if config.adapt_on == "off":
         return FixedThresholds(*highest).to(device)
-    return AdaptiveThresholds(classes, highest=highest, floors=config.floors, keep=config.adapt_keep).to(device)
+    assert objects, "adaptive thresholds start from the labelled objects of each class"
+    return AdaptiveThresholds(
+        objects, highest=highest, lowest=config.lowest, floors=config.floors, keep=config.adapt_keep
+    ).to(device)
 
 
 def _prior(

@@ -14,7 +14,7 @@ from depthbox.data.source import Source
 from depthbox.data.validate import refuse_leak, validate_data
 from depthbox.experiment import PLACES, DataConfig, Experiment, SemanticDataConfig, VideoDataConfig, name_of
 from depthbox.models.config import ModelConfig
-from depthbox.supervision.build import check_method
+from depthbox.supervision.build import check_method, check_picked
 from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.tracking import redacted
 from depthbox.train.depth_setup import depth_setup
@@ -119,4 +119,5 @@ def _check_model(experiment: Experiment, *, classes: int, depth: bool, words: Co
     assert isinstance(model, ModelConfig)
     assert not isinstance(experiment.method, DepthSsdaConfig)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
+    check_picked(experiment.method, model.query.start)
     initial_model(experiment, classes=classes)

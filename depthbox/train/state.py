@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from depthbox.core.dist import world_size
 from depthbox.core.errors import InputError
 from depthbox.data.mixture import MixedPlan
+from depthbox.data.schema import CocoData
 from depthbox.experiment import Experiment, SemanticDataConfig
 from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
 from depthbox.models.dense_head import DenseNetwork, build_dense
@@ -18,7 +19,7 @@ from depthbox.models.sde_net import SdeNetwork, build_sde
 from depthbox.models.segmenter import Model, build
 from depthbox.supervision.build import build_method, build_ssda
 from depthbox.supervision.config import DepthSsdaConfig
-from depthbox.supervision.method import Method
+from depthbox.supervision.method import Classes, Method
 from depthbox.train.checkpoint import Checkpoint, latest_checkpoint, restore, save_checkpoint
 from depthbox.train.counters import Counters
 from depthbox.train.job import Job
@@ -112,9 +113,14 @@ def _method(job: Job, model: Network) -> Method:
         model,
         steps=experiment.schedule.steps,
         depth=depth,
-        class_names=job.classes,
+        classes=_classes(job),
         words=job.source.plan.words if isinstance(job.source.plan, MixedPlan) else (),
     )
+
+
+def _classes(job: Job) -> Classes:
+    data = job.source.data
+    return Classes(names=job.classes, objects=data.labelled_objects if isinstance(data, CocoData) else ())
 
 
 def initial_model(experiment: Experiment, *, classes: int) -> Network:

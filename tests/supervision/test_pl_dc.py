@@ -14,7 +14,7 @@ from depthbox.recipes import guided_distillation
 from depthbox.supervision.build import build_method, check_method
 from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
 from depthbox.supervision.full_query import FullQuery
-from depthbox.supervision.method import weigh
+from depthbox.supervision.method import Classes, weigh
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc, split
 
@@ -42,7 +42,8 @@ def mixed_batch(words=("masks", "none", "none"), *, depth: bool = False) -> Batc
 
 
 def method_of(student, words=(), depth=True, **settings) -> PlDc:
-    method = build_method(vary(CONFIG, settings), student, steps=STEPS, depth=depth, words=words)
+    classes = Classes(objects=(5, 3, 2))
+    method = build_method(vary(CONFIG, settings), student, steps=STEPS, depth=depth, words=words, classes=classes)
     assert isinstance(method, PlDc)
     return method
 
@@ -192,6 +193,8 @@ def test_guided_distillation_is_the_same_method_with_one_quality():
         (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),
         (vary(PlDcConfig(), {"kept_by": "class", "adapt_on": "all"}), "query", "method.kept_by=two"),
         (vary(PlDcConfig(), {"pseudo_no_object": -0.1}), "query", "a weight, at least 0"),
+        (vary(PlDcConfig(), {"pseudo_nms_iou": 0.0}), "query", "above 0 and at most 1"),
+        (vary(PlDcConfig(), {"lowest": "0.5,0.5"}), "query", r"method\.lowest=.* has no effect; set method\.adapt_on"),
         (
             vary(PlDcConfig(), {"weights.projection": 2.0}),
             "query",
@@ -289,3 +292,32 @@ def test_a_picked_start_learns_where_from_the_labelled_images():
         losses = method.losses(student, mixed_batch(words), START)
         assert set(losses.terms) == set(method.weights) and "query_start" in losses.terms
         assert bool(losses.terms["query_start"] > 0) == ("masks" in words) and losses.terms["query_start"].requires_grad
+
+
+def test_pseudo_masks_teach_where_objects_are_where_it_is_asked_for():
+    student = query_network(**{"query.start": "picked"})
+    with torch.no_grad():
+        student.decoder.classify.bias[0] += 4.0
+    method = method_of(student, min_pixels=LARGE, **{"weights.pseudo_start": 1.0})
+    early, late = (method.losses(student, mixed_batch(), step) for step in (START - 1, START))
+    assert set(late.terms) == set(method.weights) and "pseudo_start" not in method_of(student).weights
+    assert early.terms["pseudo_start"] == 0 and early.terms["pseudo_start"].requires_grad
+    assert late.figures["pseudo/kept_an_image"] > 0 and late.terms["pseudo_start"] > 0
+    late.terms["pseudo_start"].backward()
+    # Class 0 is all the teacher says, and no cell is taught that it holds nothing.
+    gradient = student.decoder.start.classify.bias.grad
+    assert gradient[0] < 0 < gradient[-1]
+
+
+def test_only_picked_queries_learn_where_objects_are():
+    with pytest.raises(UsageError, match=r"set model\.query\.start=picked"):
+        method_of(query_network(), **{"weights.pseudo_start": 1.0})
+
+
+def test_adaptive_thresholds_start_from_the_labelled_data_even_without_a_burn_in():
+    method = method_of(query_network(), adapt_on="all", burn_in=0.0, class_threshold=0.8, lowest=(0.4, 0.4))
+    said = method.modules()["thresholds"].of(torch.arange(3))[0]
+    torch.testing.assert_close(said, torch.tensor([0.6, 0.6, 0.6]))
+    method = method_of(query_network(), adapt_on="all", class_threshold=0.8, lowest=(0.4, 0.4), floors=(0.0, 0.0))
+    said = method.modules()["thresholds"].of(torch.arange(3))[0]
+    torch.testing.assert_close(said, torch.tensor([0.6, 0.52, 0.48]))

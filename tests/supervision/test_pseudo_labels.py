@@ -49,6 +49,45 @@ def test_both_qualities_must_reach_their_threshold():
     assert kept(said) == [0, 2]
     assert kept(said, kept_by="coupled", class_threshold=0.8) == [0, 3]
     assert kept(said, kept_by="class", class_threshold=0.7) == [0, 1, 2, 3, 4]
+    # Guided distillation asks for more than its threshold.
+    level = float(said.class_quality[1])
+    assert kept(said, kept_by="class", class_threshold=level) == [0, 4]
+
+
+def test_a_peak_between_the_pixels_is_no_mask():
+    """At stride 4 a cell is above 0, and none of its pixels is."""
+    peak = square(2, 2, side=1)
+    peak[2, 2] = 0.5
+    assert (peak > 0).sum() == 1 and not full_size(peak[None]).any()
+    said = pairs([0.9, 0.9], [0.95, 0.95], masks=[peak, square(2, 2)])
+    assert kept(said) == [1] and kept(said, kept_by="class", min_pixels=0) == [1]
+
+
+def test_pixels_are_counted_at_full_size():
+    one = square(2, 2)
+    pixels = int(full_size(one[None]).sum())
+    assert pixels != 256 and kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels - 1) == [0]
+    assert kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels) == []
+
+
+def test_guided_distillation_counts_probabilities_at_stride_4():
+    faint = square(2, 2, sure=1.0)
+    area = faint.sigmoid().sum().item()
+    said = pairs([0.9], [0.95], masks=[faint])
+    assert area > 100 and kept(said, kept_by="class", min_pixels=int(area)) == [0]
+    assert kept(said, kept_by="class", min_pixels=int(area) + 1) == []
+
+
+def test_of_overlapping_masks_the_best_stays_where_it_is_asked_for():
+    masks = [square(2, 2), square(2, 3), square(2, 16), square(3, 3, side=2)]
+    said = pairs([0.99, 0.95, 0.9, 0.9], [0.95] * 4, masks=masks)
+    assert kept(said) == [0, 1, 2, 3]
+    assert kept(said, pseudo_nms_iou=0.7) == [0, 1, 2, 3]
+    assert kept(said, pseudo_nms_iou=0.5) == [0, 2, 3]
+    assert kept(said, pseudo_nms_iou=0.1) == [0, 2]
+    # One that is not believed suppresses nobody.
+    said = pairs([0.84, 0.95], [0.95] * 2, masks=masks[:2])
+    assert kept(said, pseudo_nms_iou=0.5) == [1]
 
 
 def test_small_masks_and_second_classes_of_a_query_are_left_out():
@@ -109,6 +148,14 @@ def test_the_verdict_counts_masks_and_classes():
         [found, nothing, found], [torch.tensor([1, 2, 2]), nothing.labels, found.labels], [truth, truth, None]
     )
     assert (said.kept, said.masks, said.right, said.right_before, said.objects) == (3, 2, 1, 2, 4)
+
+
+def test_an_object_is_found_once_by_the_best_of_its_masks():
+    found = labels_of([square(2, 16), square(2, 2), square(2, 2), square(8, 10), square(2, 2)], [0, 2, 1, 0, 1])
+    masks = full_size(torch.stack([square(2, 2), square(8, 10)]))
+    truth = Instances(boxes_xyxy=torch.zeros(2, 4), labels=torch.tensor([1, 0]), masks=masks)
+    said = verdict([found], [torch.tensor([0, 1, 1, 0, 1])], [truth])
+    assert (said.kept, said.masks, said.right, said.right_before, said.objects) == (5, 2, 1, 2, 2)
 
 
 @pytest.mark.parametrize("form", ["A", "B"])

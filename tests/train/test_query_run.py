@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
 from weights import same_weights
 
@@ -53,8 +55,10 @@ def test_full_supervision_can_be_evaluated_and_started_from(data, tmp_path):
 
 @pytest.mark.parametrize("method", ["pl_dc", "guided_distillation"])
 def test_a_stopped_run_goes_on_to_the_same_bits(data, tmp_path, method, monkeypatch):
-    believing = {"method.class_threshold": 0.3}
-    believing |= {"method.mask_threshold": 0.3, "method.adapt_on": "all"} if method == "pl_dc" else {}
+    believing: dict[str, object] = {"method.class_threshold": 0.3}
+    if method == "pl_dc":
+        believing |= {"method.mask_threshold": 0.3, "method.adapt_on": "all"}
+        believing |= {"method.lowest": (0.3, 0.3), "method.floors": (0.0, 0.0)}
     run(experiment(data, tmp_path / "whole", method, **FEW, **believing))
     asked = iter([False, False, False, True] + [False] * 9)
     monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
@@ -66,6 +70,28 @@ def test_a_stopped_run_goes_on_to_the_same_bits(data, tmp_path, method, monkeypa
     assert json.loads((newest / "state.json").read_text())["evaluated"] == "teacher"
     parts = {"teacher", "model", "optimizer"} | ({"thresholds", "category"} if method == "pl_dc" else set())
     assert {file.stem for file in newest.glob("*.safetensors")} == parts
+
+
+def test_a_run_without_unlabelled_images_is_scored_by_its_teacher(data, tmp_path):
+    settings = {"data.labelled_share": 1.0, "method.burn_in": 0.2, "schedule.steps": 5, "batch_size": 2}
+    result = run(experiment(data, tmp_path, "pl_dc", **{**FEW, **settings}))
+    assert {"mask_ap", "box_ap"} <= set(result.scores)
+    newest = max((tmp_path / "checkpoints").iterdir())
+    assert json.loads((newest / "state.json").read_text())["evaluated"] == "teacher"
+
+
+def test_adaptive_thresholds_start_from_what_the_labelled_images_hold(data, tmp_path):
+    """With a burn-in of nothing there is no step that could have counted it, and `adapt_keep=1` keeps the start."""
+    adaptive = {"method.adapt_on": "all", "method.adapt_keep": 1.0, "method.lowest": (0.2, 0.2)}
+    adaptive |= {"method.floors": (0.0, 0.0), "method.burn_in": 0.0, "schedule.steps": 1}
+    run(experiment(data, tmp_path, "pl_dc", **{**FEW, **adaptive}))
+    newest = max((tmp_path / "checkpoints").iterdir())
+    found = load_file(newest / "thresholds.safetensors")["tau"]
+    truth = json.loads((data / "masks_train.json").read_text())
+    labels = [a["category_id"] for a in truth["annotations"] if a["image_id"] in (2, 5) and not a.get("iscrowd")]
+    share = torch.tensor([labels.count(one["id"]) / len(labels) for one in truth["categories"]])
+    wanted = 0.2 + (torch.tensor([[0.85], [0.9]]) - 0.2) * share
+    torch.testing.assert_close(found, wanted)
 
 
 THREE = {"data.labelled_share": 0.25, "data.boxed_share": 0.25, "data.train.boxed": "boxed.txt", "batch_size": 4}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
-from depthbox.models.query_predict import QueryPairs, boxes_of, mask_iou
+from depthbox.models.query_predict import QueryPairs, boxes_of, mask_iou, without_doubles
 from depthbox.ops.masks import box_masks
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.matching import depth_agreement
@@ -38,8 +38,12 @@ class PseudoLabels:
 
 
 def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> PseudoLabels:
-    """The pairs whose qualities reach `thresholds` "2 N" (class, mask; `config.kept_by` says which of them count) and whose mask has more than
-    `min_pixels` pixels. Of a query only its likeliest class."""
+    """The pairs whose qualities reach `thresholds` "2 N" (class, mask; `config.kept_by` says which of them count), whose mask is larger than `min_pixels` and
+    has a pixel at full size. Of a query only its likeliest class; of masks that overlap by more than `pseudo_nms_iou` only the first.
+
+    Area: the pixels of the mask; where the class alone counts (guided distillation), its quality is above the threshold and the area is the sum of
+    probabilities at stride 4.
+    """
     c, s = pairs.class_quality, pairs.mask_quality
     match config.kept_by:
         case "two":
@@ -47,11 +51,17 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
         case "coupled":
             good = c * s >= config.class_threshold
         case "class":
-            good = c >= config.class_threshold
-    large = (pairs.logits > 0).flatten(1).sum(1) * MASK_STRIDE**2 > config.min_pixels
+            good = c > config.class_threshold
     again = (pairs.query[:, None] == pairs.query).tril(-1).any(1)
     every = PseudoLabels(query=pairs.query, labels=pairs.labels, class_quality=c, mask_quality=s, logits=pairs.logits)
-    return every.taken((good & large & ~again).nonzero()[:, 0])
+    # A hundred masks at full size take time, so only the good ones are looked at there.
+    chosen = every.taken((good & ~again).nonzero()[:, 0])
+    pixels = full_size(chosen.logits).flatten(1).sum(1)
+    area = chosen.logits.sigmoid().flatten(1).sum(1) if config.kept_by == "class" else pixels
+    chosen = chosen.taken(((area > config.min_pixels) & (pixels > 0)).nonzero()[:, 0])
+    return (
+        chosen.taken(without_doubles(chosen.logits > 0, config.pseudo_nms_iou)) if config.pseudo_nms_iou < 1 else chosen
+    )
 
 
 def depth_quality(logits: Tensor, similarity: Tensor, size_hw: tuple[int, int], *, form: str) -> Tensor:
@@ -88,7 +98,7 @@ class Verdict:
 
     kept: int
     masks: int
-    """With an IoU of at least 0.5 with an object."""
+    """The first with an IoU of at least 0.5 with an object."""
     right: int
     """And its class."""
     right_before: int
@@ -97,7 +107,7 @@ class Verdict:
 
 
 def verdict(kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Sequence[Instances | None]) -> Verdict:
-    """Of the images whose truth has masks; `before` holds the labels before their correction."""
+    """Of the images whose truth has masks; `before` holds the labels before their correction. An object is found once, by the best of its masks."""
     counts = torch.zeros(5, dtype=torch.long)
     for labels, old, objects in zip(kept, before, truth, strict=True):
         if objects is None or objects.masks is None:
@@ -108,6 +118,7 @@ def verdict(kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Seque
             continue
         overlap, owner = mask_iou(full_size(labels.logits), objects.masks).max(1)
         found = overlap >= 0.5
+        found &= ~((owner[:, None] == owner) & found).tril(-1).any(1)
         counts[1] += found.sum().cpu()
         counts[2] += (found & (objects.labels[owner] == labels.labels)).sum().cpu()
         counts[3] += (found & (objects.labels[owner] == old)).sum().cpu()

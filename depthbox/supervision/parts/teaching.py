@@ -49,7 +49,6 @@ class Teaching:
     @torch.no_grad()
     def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
         """Every rank calls it at every step from the teacher's start on, with however few images."""
-        self.thresholds.start()
         # The labelled images are looked at for the features that the second opinion learns from.
         seen = torch.cat((unlabelled, labelled)) if self.prior is not None else unlabelled
         outputs = self.model(batch.views.weak[seen], batch.views.valid[seen]) if len(seen) else None
