@@ -55,6 +55,7 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
   sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=N
   model.head={{dynamic|query}} model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
+  preset=paper: the absolute values of the method's paper instead of those for a short run
   register=NAME: the finished model becomes a version of NAME in MLflow's registry, ready for `mlflow models serve`""",
         plans=True,
     ),

@@ -22,7 +22,7 @@ __all__ = ["RECIPES", "box_depth", "depth_ssda", "full", "guided_distillation", 
 
 
 def box_depth() -> Experiment:
-    """Boxes and pseudo depth (arXiv 2403.01214, first stage), at a working point for two cores.
+    """Boxes and pseudo depth (arXiv 2403.01214), with self-distillation in the last third, at a working point for two cores.
 
     The paper weighs `depth_affinity` 1 with the disparity of a large network; a small one is too smooth on photos, and at 1 it fills the ground
     between a pedestrian's feet (experiments/LOG.md).

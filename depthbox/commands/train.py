@@ -12,6 +12,7 @@ from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import Experiment, name_of
 from depthbox.models.config import SdeModelConfig
 from depthbox.recipes import RECIPES, recipe
+from depthbox.recipes_paper import paper
 from depthbox.tracking.words import redacted
 
 __all__ = ["command", "resolved", "show_plan", "show_result"]
@@ -43,12 +44,18 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _registered_name(words: list[str]) -> tuple[list[str], str]:
     """The words without `register=NAME`, and the name."""
-    names = [word.partition("=")[2] for word in words if word.startswith("register=")]
-    if len(names) > 1:
-        raise UsageError("'register' is given twice")
+    rest, names = _taken(words, "register")
     if names and (not names[0] or set("/:@'") & set(names[0])):
         raise UsageError(f"register={names[0]}: takes a name without / : @ and '")
-    return [word for word in words if not word.startswith("register=")], names[0] if names else ""
+    return rest, names[0] if names else ""
+
+
+def _taken(words: list[str], name: str) -> tuple[list[str], list[str]]:
+    """The words without `name=VALUE`, which is no setting of an experiment, and the value, if there is one."""
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    if len(values) > 1:
+        raise UsageError(f"'{name}' is given twice")
+    return [word for word in words if not word.startswith(f"{name}=")], values
 
 
 def _register(name: str, result, experiment: Experiment) -> dict[str, object]:
@@ -65,8 +72,9 @@ def _register(name: str, result, experiment: Experiment) -> dict[str, object]:
 
 
 def resolved(method: str, words: list[str]) -> Experiment:
-    """The recipe with its overrides; without `out=` in `out/<method>-<digest>`, which the same command finds again."""
-    experiment = vary(recipe(method), parse_overrides(words))
+    """The recipe, or with `preset=paper` the paper's values, with overrides; without `out=` in `out/<method>-<digest>`, which the same command finds again."""
+    rest, preset = _taken(words, "preset")
+    experiment = vary(paper(method, *preset) if preset else recipe(method), parse_overrides(rest))
     return experiment if experiment.out else replace(experiment, out=f"out/{method}-{name_of(experiment)[:10]}")
 
 

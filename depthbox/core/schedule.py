@@ -1,9 +1,9 @@
 """step -> float, composable. Times are absolute steps here; a recipe computes them as fractions of its run (METHODS, "Time")."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-__all__ = ["Schedule", "constant", "cosine", "falling", "ramp", "scaled", "warm_up_cosine"]
+__all__ = ["Schedule", "constant", "cosine", "falling", "ramp", "scaled", "warm_up_cosine", "warm_up_steps"]
 
 Schedule = Callable[[int], float]
 
@@ -41,3 +41,13 @@ def warm_up_cosine(steps: int, *, warm_up: int) -> Schedule:
     """Learning-rate factor: linear from about 0 to 1 over `warm_up` steps, then a cosine to 0.01."""
     falling = cosine(steps - warm_up, last=0.01)
     return lambda step: (step + 1) / warm_up if step < warm_up else falling(step - warm_up)
+
+
+def warm_up_steps(steps: int, *, warm_up: int, drops: Sequence[float]) -> Schedule:
+    """Learning-rate factor: linear from about 0 to 1 over `warm_up` steps, then 1, and a tenth of it from each fraction of the run in `drops` on.
+
+    >>> rate = warm_up_steps(9, warm_up=1, drops=(2 / 3, 8 / 9)); [round(rate(s), 3) for s in (0, 5, 6, 7, 8)]
+    [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+    at = [round(drop * steps) for drop in drops]
+    return lambda step: min((step + 1) / warm_up, 1.0) * 0.1 ** sum(step >= drop for drop in at)

@@ -3,14 +3,19 @@
 import torch
 from torch import nn
 
-from depthbox.core.schedule import Schedule, warm_up_cosine
+from depthbox.core.errors import UsageError
+from depthbox.core.schedule import Schedule, warm_up_cosine, warm_up_steps
 from depthbox.experiment import ScheduleConfig
 
 __all__ = ["build_optimizer", "learning_rate", "set_learning_rate"]
 
 
 def build_optimizer(model: nn.Module, config: ScheduleConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over three groups: pretrained backbone at `backbone_factor`, the rest, and vectors (norms, biases) without decay."""
+    """AdamW or SGD over three groups: pretrained backbone at `backbone_factor`, the rest, and vectors (norms, biases) without decay.
+
+    Raises `UsageError` for a schedule that cannot be.
+    """
+    _check(config)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -24,8 +29,18 @@ def build_optimizer(model: nn.Module, config: ScheduleConfig) -> torch.optim.Opt
 
 
 def learning_rate(config: ScheduleConfig) -> Schedule:
-    """Factor of the base rate at a step: warm-up over `warm_up` of the run, then a cosine."""
-    return warm_up_cosine(config.steps, warm_up=max(1, round(config.warm_up * config.steps)))
+    """Factor of the base rate at a step: warm-up over `warm_up` of the run, then a cosine, or a tenth at each of `decay_at`."""
+    warm_up = max(1, round(config.warm_up * config.steps))
+    if config.decay == "steps":
+        return warm_up_steps(config.steps, warm_up=warm_up, drops=config.decay_at)
+    return warm_up_cosine(config.steps, warm_up=warm_up)
+
+
+def _check(config: ScheduleConfig) -> None:
+    if config.decay == "cosine" and config.decay_at != ScheduleConfig().decay_at:
+        raise UsageError("schedule.decay_at has no effect on a cosine; set schedule.decay=steps")
+    if not all(0 < at <= 1 for at in config.decay_at):
+        raise UsageError(f"schedule.decay_at={config.decay_at}: takes fractions of the run, above 0 and at most 1")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -70,7 +70,8 @@ def depth_aware_scores(
 def match_best(scores: Tensor, *, above: float) -> Matches:
     """The one-to-one matching of boxes (rows) and detections (columns) with the largest total score; pairs at or below `above` are let go.
 
-    Fewer detections than boxes leave boxes without one; classes are not looked at. A pair whose score is not finite (two boxes without area, a mask of NaN) is never matched.
+    Fewer detections than boxes leave boxes without one; classes are not looked at. A pair whose score is not finite (two boxes without area, a mask
+    of NaN) is never matched.
     """
     finite = torch.isfinite(scores)
     # As good as the worst real pair: something lower would drive other pairs apart to avoid it.
