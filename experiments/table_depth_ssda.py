@@ -5,7 +5,7 @@ with the source domain 97 % (published on Cityscapes). Cost: 2 to 5 minutes a ce
 
     uv run depthbox ablate experiments/table_depth_ssda.py data.root=BLOCKS sde=out/sde model.weights=mobilenetv2_100.safetensors
 
-`sde` is a finished `depthbox train sde` on the same training sequences (`stages_blocks.py` makes one). The six frames are drawn anew for every seed
+`sde` is a finished `depthbox train sde` on the same training sequences (the first stage of `stages_blocks.py`). The six frames are drawn anew for every seed
 (`splits/`). "all labels" learns from the same views and as many steps; the better of its rows is what retention is measured against.
 """
 
