@@ -13,7 +13,7 @@ from depthbox.data.decode import shown
 from depthbox.data.schema import CocoData
 from depthbox.data.semantic import SemanticData
 
-__all__ = ["drawn_images", "named_images", "photo_names", "write_split"]
+__all__ = ["drawn_images", "named_images", "path_ends", "photo_names", "write_split"]
 
 FORM = "a split is a text with one image a line (its id, or the name of its photo), or a list in a JSON, FILE:KEY"
 
@@ -28,16 +28,15 @@ def drawn_images(data: CocoData | SemanticData, *, percent: float, seed: int) ->
 
 
 def write_split(file: Path, data: CocoData | SemanticData, ids: Sequence[int]) -> None:
-    """One image a line: its id; the stem of its photo where the ids are only places in a folder, behind its folder's name where another has that stem.
+    """One image a line: its id; the shortest name that means its photo alone where the ids are only places in a folder.
 
     Raises `InputError` where another split is there.
     """
     lines = list(map(str, ids))
     if isinstance(data, SemanticData) or os.path.isdir(data.source):
         photos = {record.image_id: Path(record.path) for record in data.records}
-        often = Counter(photo.stem for photo in photos.values())
-        chosen = [photos[number] for number in ids]
-        lines = [one.stem if often[one.stem] == 1 else f"{one.parent.name}/{one.stem}" for one in chosen]
+        often = Counter(name for photo in photos.values() for name in _names(photo))
+        lines = [_shortest(photos[number], often) for number in ids]
     text = "\n".join(lines) + "\n"
     try:
         if file.exists() and file.read_text() != text:
@@ -47,6 +46,13 @@ def write_split(file: Path, data: CocoData | SemanticData, ids: Sequence[int]) -
     except (OSError, UnicodeDecodeError) as error:
         cause = f"cannot be written ({getattr(error, 'strerror', None) or error})"
         raise InputError(file, "", cause, "give another out=") from None
+
+
+def _shortest(photo: Path, often: Counter[str]) -> str:
+    """The shortest of its names that means this photo alone."""
+    return min(
+        (name for name in _names(photo) if often[name] == 1), key=lambda name: (len(name), name), default=str(photo)
+    )
 
 
 class Photo(Protocol):
@@ -61,8 +67,8 @@ class Photo(Protocol):
 def named_images(spec: str, root: Path, data: CocoData | SemanticData, *, names_first: bool = False) -> tuple[int, ...]:
     """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`, or else from the current folder.
 
-    A photo is named by its id, or by its name or its folder and name, with or without the ending. `names_first`: digits that are the name of a photo
-    mean that photo, where ids are but places.
+    A photo is named by its id, or by the end of its path (its name, or from any folder on), with or without the ending. `names_first`: digits that are
+    the name of a photo mean that photo, where ids are but places.
 
     Raises `InputError` for a file or key that is not there, an empty list, an image named twice or not in `data`.
     """
@@ -147,11 +153,22 @@ def _by_name(records: Sequence[Photo]) -> dict[str, int]:
 
 
 def photo_names(paths: Sequence[str]) -> dict[str, int]:
-    """Photo name and stem, alone or behind the folder -> place among the paths, where they name one photo."""
+    """The end of a photo's path, with and without the ending -> place among the paths, where it means one photo."""
     names = [(name, place) for place, path in enumerate(paths) for name in _names(Path(path))]
     often = Counter(name for name, _ in names)
     return {name: place for name, place in names if often[name] == 1}
 
 
 def _names(photo: Path) -> set[str]:
-    return {photo.name, photo.stem, f"{photo.parent.name}/{photo.name}", f"{photo.parent.name}/{photo.stem}"}
+    """The ends of its path, with and without the ending of its name."""
+    ends = path_ends(photo)
+    return {*ends, *(end.removesuffix(photo.suffix) for end in ends)}
+
+
+def path_ends(photo: Path) -> list[str]:
+    """
+    >>> path_ends(Path("a/b/c.png"))
+    ['a/b/c.png', 'b/c.png', 'c.png']
+    """
+    whole = photo.as_posix()
+    return [whole, *(whole[place + 1 :] for place, sign in enumerate(whole) if sign == "/")]

@@ -1,6 +1,7 @@
 """Photos that are frames: neighbours and camera, in folders of their own and in Cityscapes' sequence package."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,22 @@ def test_cityscapes_neighbours_lie_in_the_sequence_package_with_a_camera_a_drive
     assert all("leftImg8bit_sequence" in r.before for r in found.records)
     with pytest.raises(InputError, match="no photo has a frame 1 before and 1 after it"):
         with_neighbours(data, root, gap=1)
+
+
+@pytest.mark.parametrize("frames", ["", "video/seq_*/rgb/*.png"])
+def test_sequences_whose_folders_have_one_name(tmp_path: Path, frames: str):
+    write_labelled_video(tmp_path / "flat")
+    for kind, name in (("frame", "rgb"), ("semantic", "classes")):
+        for file in (tmp_path / "flat").glob(f"seq_[01]/{kind}_*.png"):
+            for place in ("video", "labelled"):
+                folder = tmp_path / place / file.parent.name / name
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, folder / f"f_{file.stem[-3:]}.png")
+    shutil.copy(tmp_path / "flat" / "intrinsics.json", tmp_path / "video" / "intrinsics.json")
+    shutil.copy(tmp_path / "flat" / "table.json", tmp_path / "table.json")
+    place = "labelled" if frames else "video"
+    data = read(tmp_path, f"{place}/seq_*/rgb/f_*.png", f"{place}/seq_*/classes/f_*.png", "table.json")
+    near = [r for r in with_neighbours(data, tmp_path, gap=1, frames=frames).records if r.intrinsics]
+    assert len(near) == 2 * 4
+    assert all(Path(one.path).parts[-3] == Path(one.before).parts[-3] == Path(one.after).parts[-3] for one in near)
+    assert all("video" in Path(one.before).parts for one in near)

@@ -1,6 +1,7 @@
 """Which images are labelled: drawn by (percent, seed), written and read as text, or read from a list in a JSON; every fault in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,20 @@ def test_streets_are_named_by_their_photos(tmp_path):
     write_split(tmp_path / "split.txt", data, drawn_images(data, percent=5, seed=0))
     assert (tmp_path / "split.txt").read_text() == "aachen_000000_000019_leftImg8bit\n"
     assert named_images("split.txt", tmp_path, data) == (0,)
+
+
+def test_photos_of_one_folder_s_name_are_named_by_the_folders_above(tmp_path):
+    paths = [f"seq_{number}/rgb/{name}" for number in (0, 1) for name in ("f1.png", "f1.jpg", "f2.png")] + ["top.png"]
+    data = listed(range(7))
+    records = tuple(replace(one, path=str(tmp_path / path)) for one, path in zip(data.records, paths, strict=True))
+    data = replace(data, source=str(tmp_path), records=records)
+    ids = tuple(range(7))
+    write_split(tmp_path / "split.txt", data, ids)
+    lines = (tmp_path / "split.txt").read_text().splitlines()
+    assert lines == [path.removesuffix(".png") if "f1" not in path else path for path in paths]
+    (tmp_path / "said.txt").write_text("\n".join([*paths[:3], *(str(tmp_path / path) for path in paths[3:])]))
+    for file in ("split.txt", "said.txt"):
+        assert named_images(file, tmp_path, data) == ids
 
 
 def test_a_list_of_a_json_is_named_by_its_key(tmp_path):
