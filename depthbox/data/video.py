@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from depthbox.core.errors import InputError, UsageError
-from depthbox.data.decode import BadImage, read_image
+from depthbox.data.decode import BadImage, open_photo, read_image
 from depthbox.data.intrinsics import Intrinsics, read_intrinsics
-from depthbox.data.video_files import depth_of, find_sequences
+from depthbox.data.video_files import depths_of, find_sequences, jumps
 
 __all__ = ["FrameRecord", "VideoData", "read_video"]
 
@@ -71,6 +70,7 @@ def read_video(
     least = min(gaps)
     records: list[FrameRecord] = []
     kept, still = [], []
+    findings: list[str] = []
     for title, folder, files in find_sequences(root, names, name=name, frames=frames):
         if len(files) < 2 * least + 1:
             cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
@@ -81,20 +81,39 @@ def read_video(
             still.append(title)
             continue
         kept.append(title)
+        findings += _missing(root, title, files)
         for gap in gaps:
             records += _records(files, gap, intrinsics, size_hw, depths)
     if not records:
         cause = "nothing moves: neighbouring frames are the same picture, and depth is learnt from motion alone"
         raise InputError(root, ", ".join(still[:3]), cause, "give video of a moving camera, or a larger data.gap=")
-    findings = tuple(f"{root}: {title}: nothing moves in it; it is left out" for title in still)
+    findings += [f"{root}: {title}: nothing moves in it; it is left out" for title in still]
     return VideoData(
-        source=str(root), records=tuple(records), sequences=tuple(kept), digest=_digest(records), findings=findings
+        source=str(root),
+        records=tuple(records),
+        sequences=tuple(kept),
+        digest=_digest(records),
+        findings=tuple(findings),
     )
+
+
+def _missing(root: Path, title: str, files: list[Path]) -> list[str]:
+    """A finding where frames of a sequence seem to be missing."""
+    found = jumps(files)
+    if not found:
+        return []
+    before, after = found[0]
+    times = f"{len(found)} time{'s' * (len(found) > 1)}"
+    return [
+        f"{root}: {title}: the numbers of its frames jump {times}, such as from {before.name} to {after.name}: frames that "
+        "are far apart are taken for neighbours; give the parts folders of their own"
+    ]
 
 
 def _records(
     files: list[Path], gap: int, intrinsics: Intrinsics, size_hw: tuple[int, int], depths: str
 ) -> list[FrameRecord]:
+    maps = depths_of(files, depths)
     return [
         FrameRecord(
             path=str(files[i]),
@@ -102,7 +121,7 @@ def _records(
             after=str(files[i + gap]),
             intrinsics=intrinsics,
             size_hw=size_hw,
-            depth=depth_of(files[i], depths),
+            depth=maps[i],
         )
         for i in range(gap, len(files) - gap)
     ]
@@ -113,24 +132,31 @@ def _longest(gaps: Sequence[int], files: list[Path]) -> int:
 
 
 def _common_size(files: list[Path]) -> tuple[int, int]:
-    """Read from the headers alone. Raises `InputError` for the first frame of another size."""
-    first = _size(files[0])
-    for file in files[1:]:
-        if (size := _size(file)) != first:
+    """Read from the headers alone; a frame without one is set aside in the run.
+
+    Raises `InputError` for the first frame of another size, and where no frame has a header.
+    """
+    sizes = [(file, size) for file in files if (size := _size(file)) is not None]
+    if not sizes:
+        cause = f"cannot be read as a picture, and none of the {len(files)} frames can"
+        raise InputError(files[0], "", cause, "write them again")
+    first = sizes[0][1]
+    for file, size in sizes:
+        if size != first:
             have, want = (f"{hw[1]}x{hw[0]}" for hw in (size, first))
             cause = f"is {have}, the frames before it are {want} (width x height): one camera has one size"
             raise InputError(file, "", cause, "put frames of another size into a sequence of their own")
     return first
 
 
-def _size(file: Path) -> tuple[int, int]:
+def _size(file: Path) -> tuple[int, int] | None:
+    """Height and width as the frame is shown; None without a readable header."""
     try:
-        with Image.open(file) as photo:
-            return photo.height, photo.width
-    # A damaged file makes Pillow raise whatever its parser stumbles over.
-    except Exception as error:
-        cause = f"cannot be read as a picture ({type(error).__name__}: {error})"
-        raise InputError(file, "", cause, "remove the frame, or write it again") from None
+        with file.open("rb") as stream:
+            photo, turn = open_photo(stream, file)
+            return (photo.width, photo.height) if turn >= 5 else (photo.height, photo.width)
+    except Exception:  # a bomb, or damage: Pillow raises whatever its parser stumbles over
+        return None
 
 
 def _motion(files: list[Path], gap: int) -> float:

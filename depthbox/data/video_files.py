@@ -4,15 +4,18 @@ import fnmatch
 import glob
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from depthbox.core.errors import InputError
 
-__all__ = ["depth_of", "find_sequences", "sequences_of"]
+__all__ = ["depth_of", "depths_of", "find_sequences", "jumps", "sequences_of"]
 
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 _MAPS = (".png", ".npy", ".tif", ".tiff")
 _CITYSCAPES = re.compile(r"(?P<sequence>.+_\d{6})_(?P<frame>\d{6})_leftImg8bit$")
+_COLOUR = re.compile(r"[._-](color|colour|rgb|image)$")
 _NO_PHOTO = ("depth", "disparity", "semantic", "instance", "label", "mask", "segmentation", "confidence")
 
 
@@ -21,27 +24,57 @@ def find_sequences(
 ) -> list[tuple[str, Path, list[Path]]]:
     """(title, folder, frames in the order of time) a sequence. A folder of Cityscapes' layout holds many; KITTI's frames lie in image_02/data."""
     found: list[tuple[str, Path, list[Path]]] = []
-    for pattern in names:
-        for folder in _folders(root, pattern, name):
-            found += _sequences_in(folder, frames)
+    # A folder that two patterns name is one sequence.
+    for folder in dict.fromkeys(folder for pattern in names for folder in _folders(root, pattern, name)):
+        found += _sequences_in(folder, frames)
     return found
 
 
-def depth_of(frame: Path, pattern: str = "") -> str:
-    """The depth file beside a frame: frame_012.jpg has depth_012.png, a.jpg has a.depth.png; "" where there is none.
-
-    A `pattern` such as "depth/*.png" (below the frame's folder) names the files; they belong to a frame by their number.
-    """
-    if pattern:
-        number = _number(frame)
-        candidates = sorted(frame.parent.glob(pattern))
-        return next((str(path) for path in candidates if _number(path) == number and path != frame), "")
-    stems = {f"{frame.stem}.depth", f"{frame.stem}_depth"}
+def depth_of(frame: Path) -> str:
+    """The depth file beside a frame: frame_012.jpg has depth_012.png, a.jpg and a.color.jpg have a.depth.png; "" where there is none."""
+    stems = {f"{stem}{sign}depth" for stem in (frame.stem, _COLOUR.sub("", frame.stem)) for sign in "._-"}
     if renamed := re.sub(r"^(frame|rgb|image|img|color)", "depth", frame.stem):
         stems.add(renamed)
     stems.discard(frame.stem)
     options = (frame.with_name(stem + ending) for stem in sorted(stems) for ending in _MAPS)
     return next((str(path) for path in options if path.is_file()), "")
+
+
+def depths_of(frames: Sequence[Path], pattern: str) -> list[str]:
+    """The depth file of each frame of a sequence, "" where there is none: beside it, or by its number among the files of `pattern`.
+
+    A `pattern` such as "depth/*.png" starts at the frames' folder unless it is absolute. Raises `InputError` where it means two files for a frame.
+    """
+    if not pattern:
+        return [depth_of(frame) for frame in frames]
+    # Once a sequence: to look through a folder of thousands for every frame takes minutes.
+    maps: dict[int | None, list[Path]] = {}
+    for folder in {frame.parent for frame in frames}:
+        place = Path(glob.escape(str(folder))) / Path(pattern).expanduser()
+        for path in map(Path, sorted(glob.glob(str(place), recursive=True))):
+            maps.setdefault(_number(path), []).append(path)
+    return [_only([path for path in maps.get(_number(frame), ()) if path != frame], frame, pattern) for frame in frames]
+
+
+def _only(maps: Sequence[Path], frame: Path, pattern: str) -> str:
+    """Of several with a frame's number, the one below a folder of its folder's name."""
+    if len(maps) > 1:
+        maps = [path for path in maps if frame.parent.name in path.parts] or maps
+    if len(maps) > 1:
+        cause = f"has more than one map of data.depths={pattern}: {maps[0]}, {maps[1]}"
+        raise InputError(frame, "", cause, "give a pattern below the frames' folder that means one map a number")
+    return str(maps[0]) if maps else ""
+
+
+def jumps(frames: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Neighbours in time whose numbers are more than twice as far apart as usual: frames are missing between them."""
+    numbers = [_number(frame) for frame in frames]
+    steps = [b - a for a, b in pairwise(numbers) if a is not None and b is not None]
+    # Numbers that do not count up, such as the fractions of timestamps, say nothing.
+    if len(steps) < len(frames) - 1 or min(steps, default=0) <= 0:
+        return []
+    usual = median(steps)
+    return [pair for pair, step in zip(pairwise(frames), steps, strict=True) if step > 2 * usual]
 
 
 def _folders(root: Path, pattern: str, name: str) -> list[Path]:

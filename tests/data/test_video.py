@@ -9,8 +9,9 @@ from PIL import Image
 from tiny_video import write_tiny_video
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data import video_files
 from depthbox.data.video import read_video
-from depthbox.data.video_files import depth_of, find_sequences
+from depthbox.data.video_files import depths_of, find_sequences, jumps
 
 
 @pytest.fixture
@@ -71,16 +72,39 @@ def test_a_still_video_is_refused_and_a_still_sequence_left_out(data: Path, tmp_
     assert video.findings == (f"{data}: seq_2: nothing moves in it; it is left out",)
 
 
-def test_a_damaged_frame_is_named(data: Path):
-    (data / "seq_0" / "frame_002.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"frame_002\.png: cannot be read as a picture"):
+@pytest.mark.parametrize(("number", "length"), [(2, 600), (2, 0), (0, 0)])
+def test_a_damaged_frame_is_left_to_the_run(data: Path, number: int, length: int):
+    file = data / "seq_0" / f"frame_00{number}.png"
+    file.write_bytes(file.read_bytes()[:length])
+    video = read_video(data, ["seq_0"])
+    assert len(video.records) == 4 and {record.size_hw for record in video.records} == {(48, 64)}
+
+
+def test_frames_that_are_all_damaged_are_refused(data: Path):
+    for file in (data / "seq_0").glob("frame_*"):
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"frame_000\.png: cannot be read as a picture, and none of the 6 frames can"):
         read_video(data, ["seq_0"])
 
 
-def test_a_frame_whose_rest_is_missing_is_left_to_the_run(data: Path):
-    file = data / "seq_0" / "frame_002.png"
-    file.write_bytes(file.read_bytes()[:600])
-    assert len(read_video(data, ["seq_0"]).records) == 4
+def test_frames_have_the_size_that_they_are_shown_at(data: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (data / "seq_0").glob("frame_*"):
+        Image.open(file).rotate(90, expand=True).save(file, exif=exif)
+    assert read_video(data, ["seq_0"]).records[0].size_hw == (48, 64)
+
+
+def test_a_folder_of_two_patterns_is_one_sequence(data: Path):
+    assert read_video(data, ["seq_*", "seq_0"]).sequences == ("seq_0", "seq_1")
+
+
+def test_numbers_that_jump_are_said(data: Path):
+    (data / "seq_1" / "frame_005.png").rename(data / "seq_1" / "frame_012.png")
+    (said,) = read_video(data, ["seq_*"]).findings
+    assert "seq_1: the numbers of its frames jump 1 time, such as from frame_004.png to frame_012.png" in said
+    fractions = [Path(f"{second}.{fraction}.png") for second, fraction in ((1, 95), (2, 5), (2, 65), (3, 25))]
+    assert jumps(fractions) == [] and jumps([Path("a.png"), Path("b.png")]) == []
 
 
 def test_words_for_what_is_not_there(data: Path):
@@ -103,13 +127,40 @@ def test_two_kinds_of_photo_need_a_pattern(data: Path):
 
 @pytest.mark.parametrize(
     ("frame", "depth", "pattern"),
-    [("a7.jpg", "a7.depth.png", ""), ("rgb_7.png", "depth_7.npy", ""), ("x/c7.png", "x/d/z007.png", "d/*.png")],
+    [
+        ("a7.jpg", "a7.depth.png", ""),
+        ("rgb_7.png", "depth_7.npy", ""),
+        ("frame-07.color.png", "frame-07.depth.png", ""),
+        ("x/c7.png", "x/d/z007.png", "d/*.png"),
+        ("x[1]/c7.png", "x[1]/d/z007.png", "d/*.png"),
+        ("x/c7.png", "y/z007.png", "{root}/y/*.png"),
+    ],
 )
 def test_depth_beside_a_frame(tmp_path: Path, frame: str, depth: str, pattern: str):
     (tmp_path / depth).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / depth).touch()
-    assert depth_of(tmp_path / frame, pattern) == str(tmp_path / depth)
-    assert depth_of((tmp_path / frame).with_name("b8.jpg"), pattern) == ""
+    frames = [tmp_path / frame, (tmp_path / frame).with_name("b8.jpg")]
+    assert depths_of(frames, pattern.format(root=tmp_path)) == [str(tmp_path / depth), ""]
+
+
+def test_a_pattern_of_many_folders_means_the_folder_of_the_frame_s_name(data: Path):
+    for record in read_video(data, ["seq_*"], depths=f"{data}/seq_*/depth_*.png").records:
+        assert record.depth == record.path.replace("frame", "depth")
+
+
+def test_two_maps_of_a_frame_are_refused(data: Path):
+    shutil.copy(data / "seq_0" / "depth_001.png", data / "seq_0" / "other_depth_001.png")
+    with pytest.raises(InputError, match=r"frame_001\.png: has more than one map.*/depth_001.*/other_depth_001"):
+        read_video(data, ["seq_0"], depths="*depth_*.png")
+
+
+def test_a_folder_is_searched_for_maps_once_a_sequence(data: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(
+        video_files.glob, "glob", lambda *a, find=video_files.glob.glob, **k: asked.append(a) or find(*a, **k)
+    )
+    assert read_video(data, [f"{data}/seq_0"], depths="depth_*.png").records[0].depth.endswith("depth_001.png")
+    assert len(asked) == 1
 
 
 def test_a_city_of_cityscapes_holds_many_sequences_and_kitti_one(tmp_path: Path):

@@ -9,7 +9,8 @@ from PIL import Image
 from tiny_video import tiny_sde, write_tiny_video
 
 from depthbox.data.pack import unpack
-from depthbox.data.video_source import VideoSource
+from depthbox.data.source import SPARES
+from depthbox.data.video_source import VideoPlan, VideoSource
 from depthbox.train.prepare import prepare
 
 
@@ -67,3 +68,21 @@ def test_a_rank_s_share_is_what_the_whole_batch_has(source: VideoSource):
 def test_frames_are_brought_to_one_size(source: VideoSource):
     pack = packed(replace(source, size_hw=(32, 96)))
     assert pack.frames is not None and pack.frames.plain.shape == (4, 3, 3, 32, 96)
+
+
+def test_damaged_frames_in_a_row_have_a_stand_in(source: VideoSource):
+    still = replace(source, plan=replace(source.plan, batch_size=4))
+    for number in (2, 3):  # all frames around both are spoilt
+        Path(source.data.records[number].path).write_bytes(b"")
+    found = still.decode([0] * 4, list(range(4)))
+    assert found["ok"].all()
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5, 8, 60, 1000])
+def test_stand_ins_are_far_away_and_none_is_tried_twice_before_all_have_been(images: int):
+    plan = VideoPlan(images=images, batch_size=1, seed=0)
+    for index in range(images):
+        tried = [plan.spare(index, attempt) for attempt in range(SPARES + 1)]
+        assert tried[0] == index and len(set(tried)) == min(images, SPARES + 1)
+        if images >= 60:
+            assert min(abs(a - index) for a in tried[1:]) > images / 8
