@@ -115,7 +115,10 @@ def _evaluate(overrides: dict[str, str], *, as_json: bool) -> dict:
     people = for_people(as_json=as_json)
     console_table(["", *result["estimator"]], [[name, *row.values()] for name, row in rows.items()], file=people)
     without = len(photos) - len(pairs)
-    print(f"{len(pairs)} photos" + (f"; {without} more have no map" if without else ""), file=people)
+    counted = [f"{result['images']} photos"]
+    counted += [f"{len(result['skipped'])} were not scored"] if result["skipped"] else []
+    counted += [f"{without} more have no map"] if without else []
+    print("; ".join(counted), file=people)
     return {**result, "without_map": without}
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.cache import DisparityCache
 from depthbox.depth.estimator import DepthEstimator, checked, name_of, same_aspect
-from depthbox.depth.maps import read_inverse
+from depthbox.depth.maps import read_inverse, zero_finding
 
 __all__ = [
     "ALIGNMENTS", "PRIOR", "aligned_depth", "depth_errors", "evaluate_depth", "map_scores", "mean_defined", "preview", "rank_correlation",
     "resized_map", "run_depth",
 ]  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 FARTHEST_M = 80.0
 """Predicted depth is capped here, and truth beyond it is not scored, as is usual for KITTI and Cityscapes."""
@@ -23,6 +26,7 @@ FARTHEST_M = 80.0
 PRIOR = "lower_is_nearer"
 """The row any estimator must beat: disparity = row number, with the same alignment."""
 
+_LOOKED_AT = 8
 _STOPS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 """Far to near: dark, violet, red, orange, pale yellow; not measured is grey."""
 
@@ -93,9 +97,10 @@ def evaluate_depth(
     zero: str = "far",
     alignment: str = "scale_shift",
 ) -> dict:
-    """Means over images: {"images", "alignment", "estimator": {...}, "lower_is_nearer": {...}}.
+    """Means over images: {"images", "alignment", "skipped", "estimator": {...}, "lower_is_nearer": {...}}.
 
     The two rows hold the numbers of `depth_errors`, and "spearman".
+    A photo that cannot be read, or whose map cannot be used, is named in "skipped". Raises `InputError` where that is true of all.
     Spearman is over every known pixel, sky among them; the errors are over pixels nearer than `FARTHEST_M`.
     """
     if kind == "disparity":
@@ -104,23 +109,48 @@ def evaluate_depth(
         raise UsageError(
             f"{len(image_paths)} photos and {len(depth_paths)} depth maps; allowed is one map a photo, at least one"
         )
-    scores: dict[str, list[dict[str, float]]] = {"estimator": [], PRIOR: []}
+    if zero == "far":
+        _say_of_holes(depth_paths[:: max(1, len(depth_paths) // _LOOKED_AT)][:_LOOKED_AT], kind)
+    scores: list[dict[str, dict[str, float]]] = []
+    skipped: list[InputError] = []
     for path, depth_path in _progress(list(zip(image_paths, depth_paths, strict=True)), "depth evaluate"):
-        image, _ = _photo(path)
-        inverse = read_inverse(Path(depth_path), kind=kind, zero=zero)
-        if not same_aspect(inverse.shape, image.shape[:2]):
-            raise InputError(
-                depth_path,
-                "",
-                f"has shape {inverse.shape}, its photo {path} {image.shape[:2]}",
-                "give the photo's own map",
-            )
-        disparity = _disparity(estimator, image, str(path), alignment)
-        prior = np.broadcast_to(np.linspace(0, 1, inverse.shape[0])[:, None], inverse.shape)
-        for row, values in (("estimator", resized_map(disparity, inverse.shape)), (PRIOR, prior)):
-            scores[row].append(map_scores(values, inverse, alignment, str(depth_path)))
-    means = {row: {key: mean_defined([s[key] for s in per]) for key in per[0]} for row, per in scores.items()}
-    return {"images": len(image_paths), "alignment": alignment, **means}
+        try:
+            inverse = read_inverse(Path(depth_path), kind=kind, zero=zero)
+            scores.append(_scores_of(estimator, path, inverse, depth_path, alignment))
+        except InputError as error:
+            skipped.append(error)
+    if not scores:
+        raise skipped[0]
+    for fault in skipped:
+        log.warning("not scored: %s", fault)
+    means = {row: {key: mean_defined([s[row][key] for s in scores]) for key in scores[0][row]} for row in scores[0]}
+    return {"images": len(scores), "alignment": alignment, "skipped": list(map(str, skipped)), **means}
+
+
+def _say_of_holes(paths: Sequence[str], kind: str) -> None:
+    maps = []
+    for path in paths:
+        with suppress(InputError):  # said when its photo is scored
+            maps.append(read_inverse(Path(path), kind=kind, zero="far"))
+    if maps and (finding := zero_finding(maps)):
+        log.warning("%s: %s", Path(paths[0]).parent, finding)
+
+
+def _scores_of(
+    estimator: DepthEstimator, path: str, inverse: np.ndarray, depth_path: str, alignment: str
+) -> dict[str, dict[str, float]]:
+    """The two rows of a photo. Raises `InputError` where it cannot be read or scored."""
+    image, _ = _photo(path)
+    if not same_aspect(inverse.shape, image.shape[:2]):
+        cause = f"has shape {inverse.shape}, its photo {path} {image.shape[:2]}"
+        raise InputError(depth_path, "", cause, "give the photo's own map")
+    prior = np.broadcast_to(np.linspace(0, 1, inverse.shape[0])[:, None], inverse.shape)
+    lower = map_scores(prior, inverse, alignment, str(depth_path))  # first: it needs no network to say what is wrong
+    disparity = _disparity(estimator, image, str(path), alignment)
+    return {
+        "estimator": map_scores(resized_map(disparity, inverse.shape), inverse, alignment, str(depth_path)),
+        PRIOR: lower,
+    }
 
 
 def _disparity(estimator: DepthEstimator, image: np.ndarray, path: str, alignment: str) -> np.ndarray:
@@ -185,7 +215,7 @@ def run_depth(
         Image.fromarray(_sixteen_bits(disparity)).save(out / f"{Path(path).stem}.png")
         Image.fromarray(preview(image, disparity)).save(out / "preview" / f"{Path(path).stem}.jpg", quality=90)
     for line in skipped:
-        logging.getLogger(__name__).warning("%s", line)
+        log.warning("%s", line)
     if skipped and len(skipped) == len(image_paths):
         raise InputError(out, "", f"no photo gave a map; the first: {skipped[0]}")
     return {"images": len(image_paths) - len(skipped), **counts, "skipped": skipped, "out": str(out)}

@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
+from depthbox.core.errors import InputError
 from depthbox.data.decode import BadImage, read_image
 from depthbox.data.video import FrameRecord, VideoData
 from depthbox.depth.estimator import normalised
@@ -48,5 +49,8 @@ def _row(network: TrainedDepth, record: FrameRecord, kind: str, zero: str) -> np
     row = preview(small, network.disparity([image], [record.path])[0])
     if not record.depth:
         return row
-    truth = normalised(read_inverse(Path(record.depth), kind=kind, zero=zero))
+    try:
+        truth = normalised(read_inverse(Path(record.depth), kind=kind, zero=zero))
+    except InputError:  # the note of the scores says it
+        return row
     return np.concatenate([row, preview(small, truth)[:, WIDTH:]], axis=1)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,6 +89,31 @@ def test_what_cannot_be_scored_is_said(tmp_path):
     np.save(tmp_path / "far.npy", np.full((H, W), 500, np.float32))
     with pytest.raises(InputError, match=r"far\.npy: no measured pixel nearer than 80 m"):
         evaluate_depth(estimator, photos[:1], [str(tmp_path / "far.npy")], kind="depth_m")
+
+
+def test_a_photo_that_cannot_be_scored_is_left_out_and_named(tmp_path, caplog):
+    photos, depths = _scene(tmp_path, 4)
+    np.save(depths[0], np.zeros((H, W), np.float32))
+    np.save(depths[1], np.ones((H, 2 * W), np.float32))
+    Path(photos[2]).write_bytes(b"")
+    result = evaluate_depth(MapsDepth(tmp_path, kind="depth_m"), photos, depths, kind="depth_m")
+    assert result["images"] == 1 and result["estimator"]["a1"] == 1
+    for said, file in zip(result["skipped"], (depths[0], depths[1], photos[2]), strict=True):
+        assert said.startswith(file) and said in caplog.text
+
+
+def test_zeros_that_look_like_holes_are_said(tmp_path, caplog):
+    photos, depths = _scene(tmp_path)
+    evaluate_depth(MapsDepth(tmp_path, kind="depth_m"), photos, depths, kind="depth_m")
+    assert not caplog.text  # sky lies above
+    for path in depths:
+        depth_m = np.load(path)
+        depth_m[12:20, 5:25] = 0
+        np.save(path, depth_m)
+    evaluate_depth(MapsDepth(tmp_path, kind="depth_m"), photos, depths, kind="depth_m", zero="missing")
+    assert not caplog.text
+    evaluate_depth(MapsDepth(tmp_path, kind="depth_m"), photos, depths, kind="depth_m")
+    assert "depth.maps.zero=missing" in caplog.text
 
 
 def test_written_maps_can_be_read_back(tmp_path):

@@ -65,3 +65,15 @@ def test_holes_below_something_measured_are_missing_and_sky_is_far(video: VideoD
         depth[30:40, 10:30] = 0
         Image.fromarray(depth).save(record.depth)
     assert meaning_of_zero(video.records, kind="depth_mm", zero="auto") == "missing"
+
+
+def test_a_frame_that_cannot_be_scored_is_left_out_and_said(video: VideoData):
+    damaged, empty, wide = (Path(record.depth) for record in video.records[:3])
+    damaged.write_bytes(b"")
+    Image.fromarray(np.zeros((48, 64), np.uint16)).save(empty)
+    Image.fromarray(np.full((48, 80), 2000, np.uint16)).save(wide)
+    assert meaning_of_zero(video.records, kind="depth_mm", zero="auto") == "far"
+    found = scores(video, Exact())
+    assert found.values["a1"] > 0.99 and f"3 of 4 frames were not scored, such as {damaged}" in found.note
+    nothing = scores(replace(video, records=video.records[1:2]), Exact())
+    assert nothing.values == {} and "check data.depth_kind and data.depth_zero" in nothing.note

@@ -113,14 +113,31 @@ def test_settings_without_sense_are_refused(data: Path, tmp_path: Path, setting,
         prepare(tiny_sde(data, tmp_path / "out", **setting))
 
 
-def test_an_unreadable_frame_is_set_aside_by_name(tmp_path: Path) -> None:
+def test_unreadable_frames_in_a_row_are_set_aside_by_name_and_a_bad_depth_map_is_not_scored(tmp_path: Path) -> None:
     video = write_tiny_video(tmp_path / "video", frames=12)
     file = video / "seq_0" / "frame_005.png"
     file.write_bytes(file.read_bytes()[:600])  # the header is whole
-    result = run(tiny_sde(video, tmp_path / "run", **{"data.quarantine_share": 0.9, "data.val.sequences": ""}))
+    (video / "seq_0" / "frame_006.png").write_bytes(b"")
+    (video / "seq_1" / "depth_001.png").write_bytes(b"")
+    result = run(tiny_sde(video, tmp_path / "run", **{"data.quarantine_share": 0.9}))
     assert result.counters["rows_quarantined"] > 0
-    rows = json.loads((tmp_path / "run" / "result.json").read_text())["quarantined"]
-    assert all(row["path"].endswith("frame_005.png") for row in rows)
+    said = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert all(row["path"].endswith(("frame_005.png", "frame_006.png")) for row in said["quarantined"])
+    assert "1 of 10 frames were not scored" in said["note"] and (tmp_path / "run" / "predictions.png").is_file()
+
+
+def test_depth_maps_that_cannot_be_used_are_refused_before_the_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.depth_kind=depth_m.*hardly metres.*set data\.depth_kind="):
+        prepare(tiny_sde(data, tmp_path / "out", **{"data.depth_kind": "depth_m"}))
+    with pytest.raises(InputError, match=r"no frame of data\.val has a map of data\.depths=dpth_\*\.png"):
+        prepare(tiny_sde(data, tmp_path / "out", **{"data.depths": "dpth_*.png"}))
+
+
+def test_scores_on_frames_that_are_trained_on_are_said(data: Path, tmp_path: Path, caplog) -> None:
+    prepare(tiny_sde(data, tmp_path / "out"))
+    assert "trained on" not in caplog.text
+    prepare(tiny_sde(data, tmp_path / "out", **{"data.train.sequences": "seq_*"}))
+    assert "4 of 4 frames of data.val are trained on as well" in caplog.text
 
 
 def test_a_flat_depth_is_said_once_after_patience() -> None:
