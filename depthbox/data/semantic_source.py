@@ -61,10 +61,11 @@ class SemanticSource(Source):
             return nobody_knows
         try:
             return _at_most(read_labels(record.label_path, record.table, expect_hw=size_hw), shown_hw)
-        except (BadImage, InputError):
-            if record.supervision != "none":
-                raise
-            return nobody_knows
+        except (BadImage, InputError) as error:
+            if record.supervision == "none":
+                return nobody_knows
+            # An id that no table knows is set aside like damage: how many of them end a run, data.quarantine_share says.
+            raise BadImage(record.label_path, error.cause if isinstance(error, InputError) else error.reason) from None
 
     def _photo(self, path: str, record: SemanticRecord) -> Decoded:
         """At the largest size a view can ask for."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthbox.core.dist import gather_objects, rank, world_size
-from depthbox.core.errors import UsageError
+from depthbox.core.errors import InputError, UsageError
 from depthbox.core.shapes import IGNORE
 from depthbox.data.decode import BadImage, Decoded, read_image
 from depthbox.data.label_map import read_labels
@@ -110,33 +110,35 @@ def evaluate_semantic(
 ) -> Scores:
     """The scores of `data`: every rank sees its share of the photos, with their short side at `short_side`, and gets the whole."""
     matrix, unread = np.zeros((len(data.class_names),) * 2, np.int64), []
-    for record, photo, truth in _read_ahead(data.records[rank() :: world_size()], short_side):
-        if isinstance(photo, BadImage) or isinstance(truth, BadImage):
-            unread.append(record.path)
+    for one in _read_ahead(data.records[rank() :: world_size()], short_side):
+        if isinstance(one, BadImage):
+            unread.append(str(one))
             continue
+        photo, truth = one
         found = classes_of_photo(network, photo, window=window, device=device)
         matrix += confusion(found, truth, len(data.class_names))
     parts = gather_objects((matrix, unread))
-    bad = sorted(path for _, paths in parts for path in paths)
-    note = (
-        f"{len(bad)} of {len(data.records)} photos cannot be read and were not scored, such as {bad[0]}" if bad else ""
-    )
+    bad = sorted(fault for _, faults in parts for fault in faults)
+    note = f"{len(bad)} of {len(data.records)} photos were not scored, such as {bad[0]}" if bad else ""
     return Scores(values=semantic_scores(sum(one for one, _ in parts), data.class_names), note=note)
 
 
 def _read_ahead(
     records: Sequence[SemanticRecord], short_side: int | None
-) -> Iterator[tuple[SemanticRecord, Decoded | BadImage, np.ndarray | BadImage]]:
-    def read(record: SemanticRecord) -> tuple[Decoded | BadImage, np.ndarray | BadImage]:
+) -> Iterator[tuple[Decoded, np.ndarray] | BadImage]:
+    """A photo and its classes; or why it has none: a map with an unknown id, that nobody looked at before the run, is no reason to lose it."""
+
+    def read(record: SemanticRecord) -> tuple[Decoded, np.ndarray] | BadImage:
         try:
             photo = read_image(record.path, short_side=short_side, max_side=None)
             return photo, read_labels(record.label_path, record.table, expect_hw=photo.size_hw)
         except BadImage as error:
-            return error, error
+            return error
+        except InputError as error:
+            return BadImage(record.label_path, error.cause)
 
     with ThreadPoolExecutor(2) as pool:
-        for record, (photo, truth) in zip(records, pool.map(read, records), strict=True):
-            yield record, photo, truth
+        yield from pool.map(read, records)
 
 
 def _full_size(network: Network, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from depthbox.core.errors import UsageError
+from depthbox.data.semantic import SemanticData
 from depthbox.data.semantic_source import SemanticSource
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.experiment import Experiment, SemanticDataConfig
@@ -50,9 +51,15 @@ def prepare_semantic(experiment: Experiment, *, run_id: str = "") -> Job:
         views=data.views,
         masks=False,
         guard_folder=str(out / "decoding"),
-        frames_hw=input_size(sets.train.records[0].size_hw, short_side=data.views.short_side) if data.gap else None,
+        frames_hw=_stretched(sets.train, data) if data.gap else None,
     )
     return Job(experiment=experiment, source=source, val=sets.val, depth=depth, out=out, run_id=run_id)
+
+
+def _stretched(train: SemanticData, data: SemanticDataConfig) -> tuple[int, int]:
+    """The size that every photo takes, from the first one with neighbours: one without a readable header is 1 x 1."""
+    first = next(record for record in train.records if record.intrinsics)
+    return input_size(first.size_hw, short_side=data.views.short_side)
 
 
 def _check_settings(method: DepthSsdaConfig, model: DenseModelConfig, data: SemanticDataConfig) -> None:

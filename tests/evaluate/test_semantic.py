@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from golden_values import golden_values
+from PIL import Image
 from tiny_semantic import CLASSES, write_tiny_semantic
 from torch import Tensor
 from two_ranks import found_by_rank, found_by_two
@@ -93,6 +94,13 @@ def test_a_photo_that_cannot_be_read_is_named_and_not_scored(data: SemanticData)
     Path(data.records[2].path).write_bytes(b"nothing")
     found = evaluate_semantic(of_colour, data, short_side=None)
     assert found.values["miou"] == 1 and data.records[2].path in found.note and "1 of 5" in found.note
+
+
+def test_a_map_with_an_id_that_no_table_knows_is_said_and_not_scored(data: SemanticData):
+    path = data.records[1].label_path
+    Image.fromarray(np.full((50, 70), 99, np.uint8)).save(path)
+    found = evaluate_semantic(of_colour, data, short_side=None)
+    assert found.values["miou"] == 1 and f"1 of 5 photos were not scored, such as {path}: id 99" in found.note
 
 
 def scores_of(folder: Path) -> dict[str, float]:

@@ -108,6 +108,14 @@ def test_settings_without_sense_are_refused(data: Path, tmp_path: Path, setting:
         prepare(tiny_dense(data, tmp_path / "out", **setting))
 
 
+def test_a_first_photo_without_a_header_does_not_decide_the_size(tmp_path: Path) -> None:
+    data = write_tiny_dense(tmp_path / "data")
+    for name in ("frame_000.png", "frame_001.png"):
+        (data / "video" / "seq_0" / name).write_bytes(b"")
+    source = prepare(tiny_dense(data, tmp_path / "out", **SEVERAL_TASKS)).source
+    assert source.frames_hw == (32, 64) and sum(record.intrinsics is not None for record in source.data.records) == 7
+
+
 def test_what_the_weights_say_of_themselves(finished) -> None:
     from safetensors import safe_open
 
