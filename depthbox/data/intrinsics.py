@@ -68,6 +68,9 @@ def _own(file: Path, size_hw: tuple[int, int]) -> Intrinsics:
     if share:
         cause = f"fx = {values['fx']:g}, cx = {values['cx']:g} look like shares of the image, but width and height say pixels"
         raise InputError(file, "", cause, "give pixels, or leave width and height out")
+    if any(0 < values[key] <= most for key, most in zip(_KEYS, (_LARGEST_SHARE,) * 2 + (1,) * 2, strict=True)):
+        cause = f"fx = {values['fx']:g}, cx = {values['cx']:g}: some are pixels, some shares of the image"
+        raise InputError(file, "", cause, _FORM)
     return _normalised(values, (height, width), size_hw, file, integer_centres=_integer_centres(said, file))
 
 

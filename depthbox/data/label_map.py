@@ -103,14 +103,19 @@ def _classes(codes: np.ndarray, palette: np.ndarray | None, table: LabelTable) -
     """Class of every pixel, _UNKNOWN where there is none, and whether colours decided."""
     ids, colours = _look_ups(_Key(table))
     if codes.ndim == 3:
-        grey = not table.colours and bool((codes == codes[..., :1]).all())
-        return (ids[codes[..., 0]], False) if grey else (_by_colour(codes, colours), True)
+        found = _by_colour(codes, colours)
+        # Ids that a tool has saved as shades of grey; a shade that is a colour of the table may be either.
+        if table.ids and (found == _UNKNOWN).any() and (codes == codes[..., :1]).all():
+            return ids[codes[..., 0]], False
+        return found, True
     clipped = np.where((codes >= 0) & (codes < _IDS), codes, _IDS)
     if palette is None or not table.colours:
         return ids[clipped], False
     used = np.unique(codes)
     named, shown = ids[used], _by_colour(palette[used], colours)
     agree = (named == shown) | (named == IGNORE) | (shown == _UNKNOWN)
+    if (shown == _UNKNOWN).any() and (palette[used] == used[:, None]).all():  # the same as a palette
+        return ids[clipped], False
     # A palette may be in any order: its colours decide wherever they contradict the ids.
     by_colour = not ((named != _UNKNOWN).all() and agree.all())
     return (_by_colour(palette, colours)[codes], True) if by_colour else (ids[clipped], False)

@@ -43,6 +43,8 @@ def test_the_nearest_file_counts(tmp_path: Path):
             "fx = 200.*shares of the image are expected",
         ),
         ({"fx": 0.8, "fy": 0.8, "cx": 0.5, "cy": 0.5, "width": 256, "height": 192}, "look like shares"),
+        (PIXELS | {"cx": 0.5, "cy": 0.5}, "fx = 200, cx = 0.5: some are pixels, some shares"),
+        (PIXELS | {"fx": 0.8}, "some are pixels, some shares"),
         (PIXELS | {"width": 512, "height": 384}, "is of images 512x384, the frames are 256x192"),
         ({k: v for k, v in PIXELS.items() if k != "width"}, "width: is missing"),
         ({k: v for k, v in PIXELS.items() if k != "fy"}, "fy: is missing"),

@@ -131,6 +131,22 @@ def test_camvid_in_11_ids_and_in_32_colours(tmp_path: Path):
     assert found == [[[3, 8, 255]]] * 2 and table.class_names[3] == "road" and table.class_names[8] == "car"
 
 
+@pytest.mark.parametrize("coding", ["RGB", "RGBA", "a palette of greys"])
+def test_ids_saved_as_greys_where_the_table_knows_colours_too(tmp_path: Path, coding: str):
+    ids = Image.fromarray(np.array([[0, 3, 8, 11]], np.uint8))
+    if coding == "a palette of greys":
+        ids = Image.fromarray(np.array(ids), mode="P")
+        ids.putpalette([value for value in range(256) for _ in range(3)])
+    (ids if ids.mode == "P" else ids.convert(coding)).save(tmp_path / "label.png")
+    assert read_labels(tmp_path / "label.png", read_table("camvid", tmp_path)).tolist() == [[0, 3, 8, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_a_map_of_a_colour_that_is_grey_means_the_colour(tmp_path: Path, mode: str):
+    Image.new("RGB", (2, 1)).convert(mode).save(tmp_path / "label.png")
+    assert read_labels(tmp_path / "label.png", read_table("camvid", tmp_path)).tolist() == [[255, 255]]
+
+
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
