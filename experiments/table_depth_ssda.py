@@ -36,7 +36,10 @@ WORKING_POINT: dict[str, object] = {
 ALONE: dict[str, object] = {"method.mixing": "none", "data.labelled_share": 1.0}
 TRANSFER: dict[str, object] = {"model.init": "{sde}"}
 DEPTH: dict[str, object] = {"depth.source": "run:{sde}"}
-MULTI_TASK: dict[str, object] = {"model.multi_task": True, "data.gap": 1}
+MULTI_TASK: dict[str, object] = {"model.multi_task": True, "data.gap": 1, "data.views.scale": (1.0, 1.6)}
+"""A square with neighbours is not padded, so that no photo may be smaller."""
+PIXELS: dict[str, object] = {"method.trust": "pixel"}
+"""Ours: the teacher is believed where it is sure, not everywhere by the share of sure pixels."""
 SOURCE: dict[str, object] = {
     "data.source.images": "synthetic_domain/images",
     "data.source.labels": "synthetic_domain/semantic",
@@ -53,6 +56,7 @@ TABLE = Ablation(
         "+ transfer": ALONE | TRANSFER,
         "+ ClassMix": TRANSFER | {"method.mixing": "class"},
         "+ DepthMix": TRANSFER | DEPTH,
+        "DepthMix, pixel by pixel": TRANSFER | DEPTH | PIXELS,
         "+ multi-task": TRANSFER | DEPTH | MULTI_TASK,
         "source alone": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.0, "data.source_share": 1.0},
         "source and labels": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.5, "data.source_share": 0.5},
@@ -70,4 +74,5 @@ TABLE = Ablation(
         "all labels, DepthMix": TRANSFER | DEPTH | ALL,
     },
 )
-"""Every row below "labels alone" is the one above it and what its name adds, up to "source alone", where the other domain begins."""
+"""Every row below "labels alone" that begins with a plus is the one above it and what its name adds ("+ multi-task": to "+ DepthMix"), up to "source alone",
+where the other domain begins."""

@@ -183,7 +183,11 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
     mixes = config.mixing != "none" or config.cross_domain
     without: tuple[tuple[bool, tuple[str, ...], str], ...] = (
         (by_depth, ("margin",), "is of mixing by depth; set method.mixing=depth or method.cross_domain"),
-        (mixes, ("confidence", "keep", "jitter", "blur"), "is of mixtures; set method.mixing or method.cross_domain"),
+        (
+            mixes,
+            ("confidence", "trust", "keep", "jitter", "blur"),
+            "is of mixtures; set method.mixing or method.cross_domain",
+        ),
         (multi_task, ("video",), "is of the depth task; set model.multi_task"),
     )
     for there, names, words in without:

@@ -276,7 +276,8 @@ class DepthSsdaConfig(OneView):
     by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
 
     Images without labels are taught by a teacher, an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
-    probability of at least `confidence`. `jitter` and `blur` are of the mixtures' strong view. `video` is of
+    probability of at least `confidence` (`trust` share, as published). `trust` pixel believes those pixels alone, and the truth: a teacher that knows ground and
+    wall well and objects badly then teaches ground and wall. `jitter` and `blur` are of the mixtures' strong view. `video` is of
     `model.multi_task`; with `model.init` of a depth network, as that was trained.
     """
 
@@ -285,6 +286,7 @@ class DepthSsdaConfig(OneView):
     margin: float = 0.03
     cross_domain: bool = False
     confidence: float = 0.968
+    trust: Literal["share", "pixel"] = added("share")
     keep: float = 0.99
     jitter: float = 0.25
     blur: float = 0.5

@@ -132,6 +132,22 @@ def test_what_is_weighed_by_confidence():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("logit", [0.5, 50.0])
+def test_pixel_by_pixel_the_truth_counts_and_a_teacher_where_it_is_sure(logit: float):
+    sure = float(logit > 1)
+    _, built = method(DepthSsdaConfig(trust="pixel", confidence=0.6, cross_domain=True), source=True)
+    sure_teacher(built, 1, logit=logit)
+    batch = dense_batch(DOMAINS)
+    found, figures = built.mixing(batch, Words.of(batch), 0)
+    of_target, across = found["mixed_ce"], found["cross_domain_ce"]
+    truth = torch.stack((of_target.mask[0], ~of_target.mask[1]))
+    assert torch.equal(of_target.weight, torch.where(truth, 1.0, sure))
+    known = across.mask | torch.tensor([True, False])[:, None, None]  # the first target image is labelled
+    assert torch.equal(across.weight, torch.where(known, 1.0, sure))
+    assert all(value.ndim == 0 for value in figures.values())
+
+
+@torch.no_grad()
 def test_the_margin_between_domains_changes_its_sign():
     _, built = method(DepthSsdaConfig(margin=0.2, mixing="none", cross_domain=True), source=True)
     shares = set()
@@ -195,6 +211,7 @@ def test_after_the_first_step_the_teacher_is_the_student():
         (DepthSsdaConfig(cross_domain=True), {"depth": True}, "set data.source.images"),
         (DepthSsdaConfig(mixing="class", margin=0.1), {"depth": True}, "method.margin is of mixing by depth"),
         (DepthSsdaConfig(mixing="none", keep=0.5), {}, "method.keep is of mixtures"),
+        (DepthSsdaConfig(mixing="none", trust="pixel"), {}, "method.trust is of mixtures"),
         (DepthSsdaConfig(mixing="none", video=VideoTermsConfig(scales=1)), {}, "method.video is of the depth task"),
         (DepthSsdaConfig(mixing="none", weights=DepthSsdaWeights(mixed_ce=2)), {}, "method.weights.mixed_ce weighs a"),
         (DepthSsdaConfig(mixing="none", weights=DepthSsdaWeights(photometric=2)), {}, "weights.photometric weighs a"),

@@ -88,7 +88,7 @@ class Mixing:
             figures |= {
                 f"{named}/own_share": mixture.mask.float().mean(),
                 f"{named}/taught_share": taught.float().mean(),
-                f"{named}/q": share if share is not None else mixture.weight,
+                f"{named}/q": share if share is not None else mixture.weight.mean(),
             }
         return found, figures
 
@@ -115,8 +115,7 @@ class Mixing:
         by_depths = self.config.mixing == "depth"
         mask = by_depth(one, two, margin=self.config.margin) if by_depths else by_classes(one, names)
         both = self._strong(mixed(mask, one, two), names)
-        weight = self._share(both) if share is None else share
-        return Mixture(pixels=both, mask=mask, weight=weight, own=target, other=other)
+        return Mixture(pixels=both, mask=mask, weight=self._weight(both, share), own=target, other=other)
 
     def _across(self, batch: Batch, pixels: Pixels, share: Tensor, step: int) -> Mixture:
         """Source pixels in front of target pixels, whose word counts by `share`; the margin's sign is drawn."""
@@ -126,8 +125,14 @@ class Mixing:
         one, two = pixels.of(own), pixels.of(other)
         mask = by_depth(one, two, margin=domain_margins(self.config.margin, names, one.images))
         both = self._strong(mixed(mask, one, two), names)
-        weight = torch.where(mask, torch.ones_like(share), share)
+        weight = torch.where(mask, torch.ones_like(share), self._weight(both, share))
         return Mixture(pixels=both, mask=mask, weight=weight, own=own, other=other)
+
+    def _weight(self, pixels: Pixels, share: Tensor | None) -> Tensor:
+        """What the labels of mixtures count: `share` alike for all of a step (their own where it is None), or 1 and 0 pixel by pixel."""
+        if self.config.trust == "pixel":
+            return (pixels.confidence >= self.config.confidence).to(pixels.images.dtype)
+        return self._share(pixels) if share is None else share
 
     def _share(self, pixels: Pixels) -> Tensor:
         """q of the global batch."""
