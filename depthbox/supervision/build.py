@@ -164,7 +164,8 @@ def build_method(
         return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed="boxes" in words)
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
-        kept = copy.deepcopy(student.backbone).requires_grad_(False) if config.weights.feature_distance else None
+        asked = bool(config.weights.feature_distance)
+        kept = copy.deepcopy(student.backbone).requires_grad_(False).eval() if asked else None
         return SelfSupervised(config, steps=steps, frozen=kept)
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)

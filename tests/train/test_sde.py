@@ -12,12 +12,14 @@ from weights import same_weights
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.estimator import build_estimator
 from depthbox.depth.trained import TrainedDepth
+from depthbox.supervision.build import build_method
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.inputs import depth_spec
 from depthbox.train.launch import run
 from depthbox.train.prepare import prepare
 from depthbox.train.saved import open_run_folder
+from depthbox.train.state import initial_model
 from depthbox.train.stop import Interrupted
 from depthbox.train.watch import FlatDepthWatch
 
@@ -56,6 +58,18 @@ def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, monk
     assert cut is not None and cut.step == 3
     run(tiny_sde(data, tmp_path / "cut", **settings))
     assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_the_encoder_that_distance_is_measured_from_drops_nothing(data: Path, tmp_path: Path) -> None:
+    settings = {
+        "model.backbone": "mobilenetv2_100",
+        "model.weights": "builtin",
+        "method.weights.feature_distance": 0.01,
+    }
+    experiment = tiny_sde(data, tmp_path, **settings)
+    student = initial_model(experiment, classes=0).train()
+    (kept,) = build_method(experiment.method, student, steps=1, depth=False).modules().values()
+    assert not any(part.training for part in kept.modules()) and student.backbone.training
 
 
 def test_it_is_the_depth_of_another_run_and_is_cached(finished, tmp_path: Path) -> None:
