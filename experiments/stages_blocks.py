@@ -35,6 +35,7 @@ VIDEO: dict[str, object] = {
     "data.train.sequences": ("video/seq_0[0-5]",),
     "data.val.sequences": ("video/seq_0[67]",),
     "data.views.scale": (1.0, 1.5),
+    "model.start": -2.0,
     "method.weights.feature_distance": 0.01,
     "schedule.steps": 500,
 }

@@ -51,6 +51,9 @@ class SdeModelConfig:
     """Depth and pose networks that learn from video. Both encoders are any timm network; `weights` as in `ModelConfig`, `width` is that of the depth
     decoder at stride 2. The pose network sees every `pose_stride`-th pixel (their means). `init` starts from a whole earlier run of the same settings.
 
+    `start` is the logit of every disparity before the first step. At 0 nothing can come nearer than half of the mean until the whole map has moved; at -2
+    eight times nearer.
+
     The published network has `context` aspp (6/12/18) before its decoder and a `dilated` last stage, at stride 16; both cost a CPU dearly.
     """
 
@@ -64,6 +67,7 @@ class SdeModelConfig:
     width: int = 32
     context: Literal["convolution", "aspp"] = added("convolution")
     dilated: bool = added(False)
+    start: float = added(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

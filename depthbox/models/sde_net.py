@@ -13,24 +13,10 @@ from depthbox.models.config import SdeModelConfig
 from depthbox.models.pose_net import PoseHead, for_pairs, motions_between
 from depthbox.models.unet import UNet
 
-__all__ = [
-    "OUTPUT_STRIDES",
-    "START_LOGIT",
-    "DepthDecoder",
-    "SdeNetwork",
-    "SdeOutputs",
-    "build_sde",
-    "input_size",
-    "untrained_sde",
-]
+__all__ = ["OUTPUT_STRIDES", "DepthDecoder", "SdeNetwork", "SdeOutputs", "build_sde", "input_size", "untrained_sde"]
 
 OUTPUT_STRIDES = (2, 4, 8, 16)
 """Of the four disparities; the published network has 1, 2, 4, 8, which cost a CPU four times as much."""
-
-
-START_LOGIT = -2.0
-"""Where disparity begins. Only ratios count in video, and a logit changes the ratio alike everywhere where the sigmoid is small; at a sigmoid of a half
-nothing can come nearer than half of the mean, and maps stay flat: the near too far, the far too near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +37,8 @@ class SdeNetwork(nn.Module):
     def __init__(self, config: SdeModelConfig, backbone: Backbone, pose_backbone: Backbone) -> None:
         super().__init__()
         self.config, self.mixed = config, False
-        self.backbone, self.decoder = backbone, DepthDecoder(backbone.channels, config.width, context=config.context)
+        self.backbone = backbone
+        self.decoder = DepthDecoder(backbone.channels, config.width, context=config.context, start=config.start)
         self.pose_backbone, self.pose_head = for_pairs(pose_backbone), PoseHead(pose_backbone.channels[-1])
 
     def forward(self, frames: Frames) -> SdeOutputs:
@@ -98,15 +85,18 @@ class DepthDecoder(UNet):
     """With a disparity at each stride.
 
     The published one has no norms and a learning rate of 1e-4 for 300 000 steps. At five times that rate, which a run of 2000 steps needs, its
-    logits are off the sigmoid's ends within twenty steps; group norms hold them. Heads start at `START_LOGIT`: everything is equally far.
+    logits are off the sigmoid's ends within twenty steps; group norms hold them. Heads start at the logit `start`: everything is
+    equally far.
     """
 
-    def __init__(self, channels: Sequence[int], width: int, *, context: Literal["convolution", "aspp"]) -> None:
+    def __init__(
+        self, channels: Sequence[int], width: int, *, context: Literal["convolution", "aspp"], start: float = 0.0
+    ) -> None:
         super().__init__(channels, width, context=context)
         self.heads = nn.ModuleList(nn.Conv2d(c, 1, 3, padding=1) for c in self.widths)
         for head in self.heads.children():
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-            nn.init.constant_(head.bias, START_LOGIT)  # type: ignore[arg-type]
+            nn.init.constant_(head.bias, start)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """Logits at `OUTPUT_STRIDES`."""

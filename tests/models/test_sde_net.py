@@ -1,11 +1,13 @@
 """The depth and pose networks: sizes, what a pair's encoder sees, the direction of motions, weights that load again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from depthbox.core.batch import Frames
 from depthbox.models.config import SdeModelConfig
-from depthbox.models.sde_net import OUTPUT_STRIDES, START_LOGIT, SdeNetwork, build_sde, input_size, untrained_sde
+from depthbox.models.sde_net import OUTPUT_STRIDES, SdeNetwork, build_sde, input_size, untrained_sde
 
 SMALL = SdeModelConfig(backbone="test_efficientnet", weights="none", pose_backbone="test_efficientnet", pose_weights="none", width=8)  # fmt: skip
 
@@ -24,8 +26,7 @@ def frames(*images: torch.Tensor) -> Frames:
 
 
 def test_outputs_and_gradients_reach_everything(network: SdeNetwork):
-    start = torch.tensor(START_LOGIT).sigmoid()
-    assert all((s == start).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64))), "everything starts equally far"
+    assert all((s == 0.5).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64))), "everything starts equally far"
     for head in network.decoder.heads:
         torch.nn.init.normal_(head.weight, std=0.02)
     found = network(frames(*torch.rand(3, 2, 3, 64, 96)))
@@ -34,6 +35,11 @@ def test_outputs_and_gradients_reach_everything(network: SdeNetwork):
     assert found.motions.shape == (2, 2, 4, 4)
     (sum(s.mean() for s in found.sigmoids) + found.motions.square().sum()).backward()
     assert [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_disparity_may_start_low():
+    network, low = build_sde(replace(SMALL, start=-2.0)), torch.tensor(-2.0).sigmoid()
+    assert all((s == low).all() for s in network.sigmoids(torch.rand(1, 3, 64, 64)))
 
 
 def test_motions_are_seen_in_the_order_of_time(network: SdeNetwork):
