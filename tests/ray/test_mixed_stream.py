@@ -16,7 +16,7 @@ from depthbox.train.launch import run
 from depthbox.train.prepare import prepare
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

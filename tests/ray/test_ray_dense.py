@@ -10,7 +10,7 @@ from tiny_dense import tiny_dense, write_tiny_dense
 from depthbox.train.launch import run
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 OTHER = {"data.source.images": "other/photos", "data.source.labels": "other/labels", "data.source_share": 0.5, "data.labelled_share": 0.25}  # fmt: skip
 

@@ -14,7 +14,7 @@ from tiny_dense import tiny_dense, write_tiny_dense
 from depthbox.train.launch import run
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

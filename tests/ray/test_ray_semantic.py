@@ -17,7 +17,7 @@ from depthbox.supervision.config import FullConfig
 from depthbox.train.job import Job
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from depthbox.core.errors import InputError
 from depthbox.train.launch import run
 
 ray = pytest.importorskip("ray", reason="the Ray path needs ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
