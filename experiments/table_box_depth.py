@@ -60,7 +60,7 @@ RELIEF_AS_MASKS = (
         "method.weights.depth_affinity": 0.0,
     }
 )
-"""The very losses of "fully supervised", with what stands out in place of drawn masks; no affinity disagrees with it."""
+"""Dice and BCE as "fully supervised" has them, with what stands out in place of drawn masks; projection and teacher stay, no affinity disagrees."""
 
 BOX_TEACHER = NO_DEPTH | {
     "method.distillation.matching": "greedy",

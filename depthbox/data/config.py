@@ -30,7 +30,7 @@ class VideoViewsConfig:
     """All frames are brought to one size: the short side in pixels, the other by the aspect of the first sequence, both in multiples of 32.
 
     `scale` enlarges the frames of a step by a random factor of at least 1 and cuts a random window of that size out of the three; the intrinsics follow it.
-    A camera at one height makes "how low in the image" say how far; in a window it says less, so other cameras are served better.
+    A camera at one height makes "how low in the image" say how far; in a window it says less.
     `jitter` is brightness, contrast and saturation of what the networks see; the photometric error is taken without it.
     """
 

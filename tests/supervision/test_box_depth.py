@@ -1,6 +1,5 @@
 """Boxes and disparity as a method: no look at a mask, no crash on an empty batch, the same on any number of workers."""
 
-import math
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -12,12 +11,11 @@ import torch.nn.functional as F
 from small_batches import OBJECTS, small_batch, small_network
 from two_ranks import found_by_rank, found_by_two
 
-from depthbox.core.config import vary
 from depthbox.core.dist import mean_over_ranks
 from depthbox.core.errors import UsageError
 from depthbox.core.schedule import constant
 from depthbox.supervision.box_depth import BoxDepth
-from depthbox.supervision.build import build_method, check_method
+from depthbox.supervision.build import build_method
 from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights, DistillationConfig, FullConfig
 from depthbox.supervision.full import Full
 from depthbox.supervision.method import weigh
@@ -214,44 +212,6 @@ def test_a_method_is_built_from_its_configuration():
     } | {"pseudo_mask"}
     with pytest.raises(UsageError, match=r"model\.mask_head=depth_guided learns from disparity"):
         build_method(BoxDepthConfig(), small_network(), steps=9, depth=False)
-
-
-@pytest.mark.parametrize(
-    "path, value",
-    [
-        ("depth_form", "plane"), ("depth_veto", 8.0), ("weights.depth_relief", 1.0), ("distillation.form", "A"),
-        ("distillation.depth_cost", 0.0), ("distillation.depth_cost_falls", False),
-    ],
-)  # fmt: skip
-def test_a_setting_of_depth_without_disparity_is_refused(path, value):
-    config = vary(BoxDepthConfig(), {path: value})
-    check_method(config, depth=True, mask_head="condinst")
-    with pytest.raises(UsageError, match=rf"method\.{path}=.* has no effect without disparity"):
-        check_method(config, depth=False, mask_head="condinst")
-
-
-@pytest.mark.parametrize(
-    "path, values",
-    {
-        "depth_theta": (0.0, -1.0, math.nan), "color_threshold": (0.0, 1.5), "depth_threshold": (0.0, 1.01),
-        "warm_up": (-0.1,), "masks_per_image": (0,), "prior_size": (0.0,), "color_veto": (-1.0,), "depth_veto": (-1.0, math.inf),
-        "distillation.keep": (1.0, -0.1), "distillation.start": (-0.1,), "distillation.box_cost": (-0.1,),
-        "distillation.depth_cost": (-0.1, 1.5), "weights.projection": (-1.0,), "weights.pseudo_mask": (math.nan,),
-    }.items(),
-)  # fmt: skip
-def test_a_number_that_makes_no_sense_is_refused_by_its_name(path, values):
-    for value in values:
-        config = vary(BoxDepthConfig(), {path: value})
-        with pytest.raises(UsageError, match=rf"^method\.{path}={value}: allowed is "):
-            check_method(config, depth=True, mask_head="condinst")
-
-
-def test_the_costs_of_the_matching_leave_a_share_to_the_score():
-    costs = {"distillation.box_cost": 0.5, "distillation.depth_cost": 0.6}
-    with pytest.raises(UsageError, match=r"box_cost=0\.5 and depth_cost=0\.6: together at most 1"):
-        check_method(vary(BoxDepthConfig(), costs), depth=True, mask_head="condinst")
-    published = {"distillation.box_cost": 0.1, "distillation.depth_cost": 0.9}
-    check_method(vary(BoxDepthConfig(), published), depth=True, mask_head="condinst")
 
 
 def test_detection_terms_by_hand():

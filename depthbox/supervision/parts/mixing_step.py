@@ -66,7 +66,7 @@ class Mixture:
 
 
 class Mixing:
-    """Teacher and mixtures of a run; `source`: batches hold images of another domain."""
+    """Teacher and mixtures of a run; `source`: batches hold images of another domain. With one, q is of the unmixed target (3.5) in `mixed_ce` too."""
 
     def __init__(self, config: DepthSsdaConfig, teacher: Teacher, *, source: bool) -> None:
         assert isinstance(teacher.model, DenseNetwork)

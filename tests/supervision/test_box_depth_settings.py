@@ -1,0 +1,48 @@
+"""Settings of `box_depth` that could have no effect or make no sense are refused by name, before a run."""
+
+import math
+
+import pytest
+
+from depthbox.core.config import vary
+from depthbox.core.errors import UsageError
+from depthbox.supervision.build import check_method
+from depthbox.supervision.config import BoxDepthConfig
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("depth_form", "plane"), ("depth_veto", 8.0), ("weights.depth_relief", 1.0), ("distillation.form", "A"),
+        ("distillation.depth_cost", 0.0), ("distillation.depth_cost_falls", False),
+    ],
+)  # fmt: skip
+def test_a_setting_of_depth_without_disparity_is_refused(path, value):
+    config = vary(BoxDepthConfig(), {path: value})
+    check_method(config, depth=True, mask_head="condinst")
+    with pytest.raises(UsageError, match=rf"method\.{path}=.* has no effect without disparity"):
+        check_method(config, depth=False, mask_head="condinst")
+
+
+@pytest.mark.parametrize(
+    "path, values",
+    {
+        "depth_theta": (0.0, -1.0, math.nan), "color_threshold": (0.0, 1.5), "depth_threshold": (0.0, 1.01),
+        "warm_up": (-0.1,), "masks_per_image": (0,), "prior_size": (0.0,), "color_veto": (-1.0,), "depth_veto": (-1.0, math.inf),
+        "distillation.keep": (1.0, -0.1), "distillation.start": (-0.1,), "distillation.box_cost": (-0.1,),
+        "distillation.depth_cost": (-0.1, 1.5), "weights.projection": (-1.0,), "weights.pseudo_mask": (math.nan,),
+    }.items(),
+)  # fmt: skip
+def test_a_number_that_makes_no_sense_is_refused_by_its_name(path, values):
+    for value in values:
+        config = vary(BoxDepthConfig(), {path: value})
+        with pytest.raises(UsageError, match=rf"^method\.{path}={value}: allowed is "):
+            check_method(config, depth=True, mask_head="condinst")
+
+
+def test_the_costs_of_the_matching_leave_a_share_to_the_score():
+    costs = {"distillation.box_cost": 0.5, "distillation.depth_cost": 0.6}
+    with pytest.raises(UsageError, match=r"box_cost=0\.5 and depth_cost=0\.6: together at most 1"):
+        check_method(vary(BoxDepthConfig(), costs), depth=True, mask_head="condinst")
+    published = {"distillation.box_cost": 0.1, "distillation.depth_cost": 0.9}
+    check_method(vary(BoxDepthConfig(), published), depth=True, mask_head="condinst")
