@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The same examples every time: what passed once is not lost to a draw elsewhere. `--hypothesis-profile=default` draws anew.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
