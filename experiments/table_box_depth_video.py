@@ -14,7 +14,7 @@ from depthbox.commands.definition import load_value
 from depthbox.report.ablation import Ablation
 
 LADDER = load_value(Path(__file__).with_name("table_box_depth.py"), "TABLE", Ablation, example="Ablation(...)")
-ROWS = ("relief as masks", "system")
+ROWS = ("system and relief", "system")
 
 TABLE = replace(
     LADDER,
