@@ -4,7 +4,7 @@ Expected: selection beats random over all frames, both criteria together most (p
 
     uv run depthbox ablate experiments/table_depth_ssda_selection.py data.root=BLOCKS sde=out/sde model.weights=mobilenetv2_100.safetensors
 
-The lists lie in `splits/`; `select_splits.py` makes those of selection again, from a depth network like that one.
+The lists lie in `splits/`; those of selection are from a network like that one (`select_splits.py` makes them again).
 """
 
 from dataclasses import replace

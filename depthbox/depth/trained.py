@@ -22,7 +22,7 @@ __all__ = ["SDE_NOTE", "TrainedDepth", "inverse_depth"]
 SDE_NOTE = "sde"
 """The key of the weights' metadata: short_side, nearest, farthest."""
 
-_PROCEDURE = b"depthbox-sde-1"
+_PROCEDURE = b"depthbox-sde-2"
 """Part of the digest: change it whenever resizing, or anything else around the network changes."""
 
 _TRAIN = "`depthbox train sde ... out=FOLDER` writes one"
@@ -75,12 +75,16 @@ class TrainedDepth:
 def inverse_depth(
     network: SdeNetwork, image: np.ndarray, *, short_side: int, nearest: float, farthest: float
 ) -> torch.Tensor:
-    """Inverse depth "1 1 h w" of a photo (u8 "H W 3"), at half the size that the network sees."""
+    """Inverse depth "1 1 h w" of a photo (u8 "H W 3"), at half the size that the network sees: the mean of what it says of the photo and of its mirror image.
+
+    After the post-processing of Monodepth (arXiv 1609.03677), over the whole width: nothing of one camera is hidden at a border here.
+    """
     size = input_size(inner_size(image.shape[:2], short_side), short_side=short_side)
     pixels = torch.tensor(image, device=next(network.parameters()).device).permute(2, 0, 1)[None].float() / 255
     seen = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-    inverse, _ = depth_from_sigmoid(network.sigmoids(seen)[0], nearest=nearest, farthest=farthest)
-    return inverse
+    sigmoids = network.sigmoids(torch.cat((seen, seen.flip(3))))[0]
+    inverse, _ = depth_from_sigmoid(sigmoids, nearest=nearest, farthest=farthest)
+    return (inverse[:1] + inverse[1:].flip(3)) / 2
 
 
 def _notes(file: Path) -> tuple[SdeModelConfig, dict[str, float]]:

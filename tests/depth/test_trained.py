@@ -46,6 +46,13 @@ def test_a_map_has_the_photo_s_aspect(folder: Path, size_hw: tuple[int, int]):
     assert found.min() == 0 and found.max() == 1
 
 
+def test_a_mirror_image_has_the_mirrored_map(folder: Path):
+    image, depth = photo(64, 96), TrainedDepth(folder)
+    found = depth.inverse_depth(image)
+    assert np.ptp(found) > 0
+    np.testing.assert_allclose(depth.inverse_depth(image[:, ::-1].copy()), found[:, ::-1], rtol=1e-4)
+
+
 def test_the_digest_is_that_of_the_weights(folder: Path):
     before = TrainedDepth(folder).digest
     assert TrainedDepth(folder / "model.safetensors").digest == before

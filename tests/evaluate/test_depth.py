@@ -30,7 +30,7 @@ class Exact(nn.Module):
         self.one, self.constant = nn.Parameter(torch.ones(1)), constant
 
     def sigmoids(self, images: torch.Tensor) -> list[torch.Tensor]:
-        inverse = torch.full((1, 1, images.shape[-2], images.shape[-1]), 0.5 / 3)
+        inverse = torch.full((len(images), 1, images.shape[-2], images.shape[-1]), 0.5 / 3)
         inverse[..., images.shape[-2] // 2 :, :] *= 1 if self.constant else 3
         return [(inverse - 0.1) / 0.9]
 
