@@ -16,9 +16,12 @@ from depthbox.depth.cache import default_cache_folder
 from depthbox.experiment import SemanticSplitConfig, SplitConfig, VideoSplitConfig
 from depthbox.tracking.read import model_of_run
 
-__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "read_split", "run_folder"]
+__all__ = ["data_copy", "data_root", "depth_spec", "files_of", "init_path", "read_split", "run_folder"]
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+
+_RUN_ID = re.compile("[0-9a-f]{32}")
+"""MLflow's ids are hex; anything else is a folder."""
 
 
 def data_root(root: str) -> Path:
@@ -68,6 +71,12 @@ def depth_spec(source: str, root: Path, *, uri: str = "") -> str:
     return source
 
 
+def init_path(named: str, *, uri: str = "") -> str:
+    """`model.init` as an absolute path: a run or a file from the current folder, or a run by its MLflow id. Raises `InputError` for an unknown id."""
+    is_id = _RUN_ID.fullmatch(named) and not os.path.exists(named)
+    return str(run_folder(named, uri=uri)) if is_id else os.path.abspath(named)
+
+
 def run_folder(named: str, *, uri: str = "") -> Path:
     """A run by its folder, or by its MLflow id: of a run below `out/` of the current folder, else its model from the store. Raises `InputError`."""
     folder = Path(named).expanduser()
@@ -78,11 +87,10 @@ def run_folder(named: str, *, uri: str = "") -> Path:
             return record.parent.absolute()
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     kept = default_cache_folder() / "runs" / named
-    # MLflow's ids are hex; anything else is a folder that is not there.
-    model = model_of_run(uri, named, kept) if re.fullmatch("[0-9a-f]{32}", named) else None
+    model = model_of_run(uri, named, kept) if _RUN_ID.fullmatch(named) else None
     if model is None:
         cause = "is no folder, nor the id of a run below out/ or in the store of $MLFLOW_TRACKING_URI"
-        raise InputError(named, "", cause, "give the run folder (out=) of `depthbox train sde`")
+        raise InputError(named, "", cause, "give the folder (out=) of a finished run")
     return model.absolute()
 
 

@@ -18,7 +18,7 @@ from depthbox.supervision.build import check_method, check_picked
 from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.tracking import redacted
 from depthbox.train.depth_setup import depth_setup
-from depthbox.train.inputs import data_copy, data_root, read_split
+from depthbox.train.inputs import data_copy, data_root, init_path, read_split
 from depthbox.train.job import Job
 from depthbox.train.labels import sees_masks, training_data
 from depthbox.train.prepare_semantic import prepare_semantic
@@ -107,10 +107,13 @@ def claim_folder(experiment: Experiment) -> str:
 def _with_absolute_paths(experiment: Experiment) -> Experiment:
     """Weights are given from the current folder, which a Ray worker does not share."""
     model = experiment.model
-    paths = {"init": model.init} | ({} if model.weights in WORDS else {"weights": model.weights})
+    paths = {} if model.weights in WORDS else {"weights": model.weights}
     if not isinstance(model, ModelConfig) and model.pose_weights not in WORDS:
         paths["pose_weights"] = model.pose_weights
-    return vary(experiment, {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path})
+    found = {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path}
+    if model.init:
+        found["model.init"] = init_path(model.init, uri=experiment.tracking.uri)
+    return vary(experiment, found)
 
 
 def _check_model(experiment: Experiment, *, classes: int, depth: bool, words: Collection[str]) -> None:

@@ -1,6 +1,7 @@
 """`model.init`: what a depth network gives a semantic one is taken, told, and refused where nothing fits; an earlier run of its own too."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,15 @@ def test_an_earlier_run_starts_one_with_other_classes(data: Path, tmp_path: Path
     with caplog.at_level(logging.INFO, logger="depthbox"):
         prepare(tiny_dense(data, tmp_path / "two", **{"model.init": str(first.out), **SEVERAL_TASKS}))
     assert "taken: backbone, decoder; new: classifier" in caplog.text
+
+
+def test_a_run_is_found_by_its_id_in_the_store(data: Path, tmp_path: Path) -> None:
+    store = {"tracking.uri": f"sqlite:///{tmp_path / 'm.db'}"}
+    first = run(tiny_dense(data, tmp_path / "first", **CLASS, **store, **{"schedule.steps": 1}))
+    weights = load_file(first.out / "model.safetensors")
+    shutil.rmtree(first.out)
+    settings = {"model.init": first.run_id, "schedule.steps": 1, "schedule.learning_rate": 0.0, **CLASS, **store}
+    second = load_file(run(tiny_dense(data, tmp_path / "second", **settings)).out / "model.safetensors")
+    assert torch.equal(second["decoder.joins.2.0.weight"], weights["decoder.joins.2.0.weight"])
+    with pytest.raises(InputError, match="nor the id of a run"):
+        prepare(tiny_dense(data, tmp_path / "none", **settings | {"model.init": "0" * 32}))
