@@ -16,7 +16,7 @@ FRAMES, LABELS = "video/seq_0[{}]/frame_*.jpg", "video/seq_0[{}]/semantic_*.png"
 DEPTH = "run:{sde}"
 
 DATA: dict[str, object] = {
-    "data.table": "semantic_ids.json",
+    "data.table": "experiments/labels/blocks_things.json",
     "data.train.images": FRAMES.replace("{}", "0-5"),
     "data.train.labels": LABELS.replace("{}", "0-5"),
     "data.val.images": FRAMES.replace("{}", "67"),
