@@ -66,10 +66,9 @@ class _PairwiseNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        cost = torch.minimum(torch.maximum(a, b), torch.minimum(a, b).neg_()).clamp_(min=0)
-        for sign, x in ((1, a), (1, b), (-1, a + b)):
-            cost.add_(F.softplus(x.abs().neg_()), alpha=sign)
-        return cost
+        # The sum of the two first: it is the same bits when a and b change places.
+        cost = F.softplus(a.abs().neg_()).add_(F.softplus(b.abs().neg_())).sub_(F.softplus((a + b).abs_().neg_()))
+        return cost.add_(torch.minimum(torch.maximum(a, b), torch.minimum(a, b).neg_()).clamp_(min=0))
 
     @staticmethod
     @once_differentiable
