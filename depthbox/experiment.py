@@ -196,8 +196,8 @@ class DepthConfig:
 class ScheduleConfig:
     """Steps of AdamW or SGD with warm-up and `decay`; evaluation and checkpoints every `evaluate_every` and `checkpoint_every` steps (0: at the end).
 
-    `decay` steps, as papers have it: a tenth of the learning rate from each fraction of the run in `decay_at` on. `backbone_factor` scales the
-    pretrained backbone's learning rate. `precision` auto is bfloat16 where the processor has it, else float32.
+    `decay` steps, as papers have it: a tenth of the learning rate from each fraction of the run in `decay_at` on; poly: (1 - step / steps)^0.9 of it.
+    `backbone_factor` scales the pretrained backbone's learning rate. `precision` auto is bfloat16 where the processor has it, else float32.
     """
 
     steps: int = 450
@@ -206,7 +206,7 @@ class ScheduleConfig:
     backbone_factor: float = 0.3
     weight_decay: float = 0.05
     warm_up: float = 0.05
-    decay: Literal["cosine", "steps"] = added("cosine")
+    decay: Literal["cosine", "steps", "poly"] = added("cosine")
     decay_at: tuple[float, ...] = added((2 / 3, 8 / 9))
     clip_norm: float = 5.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

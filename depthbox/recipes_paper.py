@@ -17,6 +17,7 @@ from depthbox.supervision.config import (
     BoxDepthConfig,
     BoxDepthWeights,
     DepthSsdaConfig,
+    DistillationConfig,
     FullConfig,
     PlDcConfig,
     PointsConfig,
@@ -37,10 +38,14 @@ def _box_depth() -> Experiment:
     """arXiv 2403.01214: FCOS and CondInst with R-50, the DG-MaskHead, 90 000 steps of 16 photos; disparity by DPT.
 
     Colour warms up over 10 000 steps, depth over the next 10 000; the start of self-distillation is not published (i: where the rate first drops). 3x is
-    `schedule.steps=270000 schedule.decay_at=0.7778,0.9259 method.warm_up=0.037`. (i): 1000 steps of warm-up, weight decay 1e-4.
+    `schedule.steps=270000 schedule.decay_at=0.7778,0.9259 method.warm_up=0.037 method.distillation.start=0.7778`. (i): 1000 steps of warm-up, weight decay 1e-4.
     """
     return Experiment(
-        method=BoxDepthConfig(weights=BoxDepthWeights(box_prior=0.0, depth_affinity=1.0), warm_up=10_000 / 90_000),
+        method=BoxDepthConfig(
+            weights=BoxDepthWeights(box_prior=0.0, depth_affinity=1.0),
+            distillation=DistillationConfig(all_detections=True),
+            warm_up=10_000 / 90_000,
+        ),
         data=DataConfig(views=_photos(jitter=0.0, grey=0.0, blur=0.0)),
         depth=DepthConfig(source="hf:Intel/dpt-large"),
         model=ModelConfig(
@@ -86,8 +91,9 @@ def _pl_dc() -> Experiment:
         model=ModelConfig(
             backbone="resnet50",
             channels=256,
+            frozen_stages=0,
             head="query",
-            query=QueryConfig(start="learned", queries=100, layers=6, deformable=6),
+            query=QueryConfig(start="learned", queries=100, layers=9, width=2048, deformable=6),
         ),
         schedule=_schedule(
             steps=368_750, learning_rate=1e-4, backbone_factor=0.1, weight_decay=1e-4, warm_up=0.0, clip_norm=0.01

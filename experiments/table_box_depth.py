@@ -73,12 +73,13 @@ BOX_TEACHER = NO_DEPTH | {
 TABLE = Ablation(
     base=vary(box_depth(), WORKING_POINT),
     rows={
-        "colour (BoxInst)": NO_DEPTH | NO_TEACHER,
+        "colour and box prior": NO_DEPTH | NO_TEACHER,
         "fully supervised": NO_DEPTH
         | {"method": FullConfig(), "data.train.annotations": "annotations/instances_train.json"},
         "system, exact": EXACT | SYSTEM,
         "system, estimated": ESTIMATED | SYSTEM,
         "system, disturbed": DISTURBED | SYSTEM,
+        "colour alone (BoxInst)": NO_DEPTH | NO_TEACHER | {"method.weights.box_prior": 0.0},
         "projection": NO_DEPTH | NO_TEACHER | {"method.weights.color_affinity": 0.0},
         "+ depth affinity, exact": EXACT | PAPER | NO_TEACHER,
         "+ plane-aware affinity, exact": EXACT | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
@@ -102,4 +103,6 @@ TABLE = Ablation(
         "plane-aware affinity, disturbed": DISTURBED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
     },
 )
-"""The row "system" is "+ depth in matching" of the ladder: everything above it, and depth in the matching."""
+"""All rows but "colour alone (BoxInst)" have `box_prior` (ours, falling to 0 over the warm-up): without it masks may end as outlines (experiments/LOG.md).
+
+The row "system" is "+ depth in matching" of the ladder: everything above it, and depth in the matching."""

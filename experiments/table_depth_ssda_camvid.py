@@ -6,6 +6,7 @@ selection by it. Cost: up to 6 minutes a cell on two cores.
     uv run depthbox ablate experiments/table_depth_ssda_camvid.py data.root=CAMVID model.weights=mobilenetv2_100.safetensors
 
 The lists lie in `splits/`: random ones by `depthbox data split percent=10 seed=N`, the others by `depthbox select images=train count=9 seed=N`.
+Both drew by another generator then: the same words name other photos now, and the lists are what counts.
 """
 
 from depthbox.core.config import vary

@@ -2,7 +2,8 @@
 
     uv run depthbox ablate experiments/table_pl_dc_photos.py data.root=PENNFUDAN model.weights=mobilenetv2_100.safetensors
 
-From the repository's root: the split is `experiments/splits/pennfudan_10pct.txt`, made by `depthbox data split ... percent=10 seed=0`.
+From the repository's root: the split is `experiments/splits/pennfudan_10pct.txt`, made by `depthbox data split ... percent=10 seed=0` when that
+drew by another generator: the list is what counts.
 """
 
 from depthbox.core.config import vary

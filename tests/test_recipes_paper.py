@@ -26,7 +26,7 @@ PUBLISHED = {
     },
     "full": {"model.backbone": "resnet50", "model.mask_head": "condinst", "schedule.steps": 90_000, "method.weights.mask_bce": 0.0},
     "pl_dc": {
-        "model.head": "query", "model.query.queries": 100, "model.query.layers": 6, "model.query.start": "learned",
+        "model.head": "query", "model.query.queries": 100, "model.query.layers": 9, "model.query.width": 2048, "model.query.start": "learned",
         "model.query.deformable": 6, "method.query.points.number": 12_544, "schedule.optimizer": "adamw",
         "schedule.learning_rate": 1e-4, "schedule.weight_decay": 1e-4, "schedule.clip_norm": 0.01,
         "schedule.steps": 368_750, "method.burn_in": 20_000 / 368_750, "method.keep": 0.9996, "batch_size": 16,
@@ -68,7 +68,7 @@ def test_a_preset_is_a_run_that_could_start(method):
     experiment = vary(paper(method), without)
     # No memory and no time: shapes alone.
     with torch.device("meta"):
-        model = initial_model(experiment, classes=8)
+        model = initial_model(experiment, classes=tuple("abcdefgh"))
     assert build_optimizer(model, experiment.schedule).param_groups
     depth = experiment.depth.source != "none"
     if isinstance(experiment.method, DepthSsdaConfig):

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthbox.core.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["generator", "torch_generator"]
+__all__ = ["generator", "published_order", "torch_generator"]
+
+_SEEDS = 1 << 32
 
 
 def _seed(name: str, numbers: tuple[int, ...]) -> int:
@@ -30,3 +34,13 @@ def torch_generator(name: str, *numbers: int) -> "torch.Generator":
     import torch
 
     return torch.Generator().manual_seed(_seed(name, numbers) >> 1)
+
+
+def published_order(count: int, *, seed: int) -> np.ndarray:
+    """0..count-1 as `np.random.seed(seed); np.random.permutation(count)` has them: what published lists of labelled images are drawn by.
+
+    No stream of its own: two draws of one seed and count are one order. Raises `UsageError` for a seed that numpy does not take.
+    """
+    if not 0 <= seed < _SEEDS:
+        raise UsageError(f"seed={seed}: allowed are 0 to {_SEEDS - 1}")
+    return np.random.RandomState(seed).permutation(count)

@@ -3,7 +3,18 @@
 import math
 from collections.abc import Callable, Sequence
 
-__all__ = ["Schedule", "constant", "cosine", "falling", "ramp", "scaled", "warm_up_cosine", "warm_up_steps"]
+__all__ = [
+    "Schedule",
+    "constant",
+    "cosine",
+    "falling",
+    "poly",
+    "ramp",
+    "scaled",
+    "warm_up_cosine",
+    "warm_up_poly",
+    "warm_up_steps",
+]
 
 Schedule = Callable[[int], float]
 
@@ -32,6 +43,15 @@ def cosine(length: int, *, last: float = 0.0) -> Schedule:
     return lambda step: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(max(step / max(length, 1), 0.0), 1.0)))
 
 
+def poly(length: int) -> Schedule:
+    """max(1e-6, (1 - step / length)^0.9), as published for segmentation.
+
+    >>> [round(poly(10)(s), 3) for s in (0, 5, 10, 11)]
+    [1.0, 0.536, 0.0, 0.0]
+    """
+    return lambda step: max(1e-6, max(0.0, 1 - step / max(length, 1)) ** 0.9)
+
+
 def scaled(schedule: Schedule, factor: float) -> Schedule:
     """`factor * schedule`."""
     return lambda step: factor * schedule(step)
@@ -51,3 +71,9 @@ def warm_up_steps(steps: int, *, warm_up: int, drops: Sequence[float]) -> Schedu
     """
     at = [round(drop * steps) for drop in drops]
     return lambda step: min((step + 1) / warm_up, 1.0) * 0.1 ** sum(step >= drop for drop in at)
+
+
+def warm_up_poly(steps: int, *, warm_up: int) -> Schedule:
+    """Learning-rate factor: `poly` over the whole run, times a rise from about 0 to 1 over `warm_up` steps."""
+    down = poly(steps)
+    return lambda step: min((step + 1) / warm_up, 1.0) * down(step)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthbox.core.errors import UsageError
-from depthbox.core.rng import generator
+from depthbox.core.rng import published_order
 
 __all__ = ["Pick", "depth_disagreement", "flattened", "select"]
 
@@ -46,7 +46,8 @@ def select(
 ) -> list[Pick]:
     """`count` images one by one: argmax of the distance to the nearest labelled or chosen one, plus `weight` times the disagreement "N".
 
-    Without any label the first is drawn by the seed. Ties go to the smaller index. Raises `UsageError` where there are too few images.
+    Without any label the first is that of `core.rng.published_order`, as published. Ties go to the smaller index. Raises `UsageError` where there are
+    too few images.
     """
     if not 0 <= count <= len(features) - len(labelled):
         raise UsageError(f"{count} images to choose of {len(features)}, {len(labelled)} of which have a label already")
@@ -78,7 +79,7 @@ def depth_disagreement(student: np.ndarray, teacher: np.ndarray) -> float:
 
 
 def _first(images: int, seed: int) -> int:
-    return int(generator("selection", seed).integers(images))
+    return int(published_order(images, seed=seed)[0])
 
 
 def _best(score: np.ndarray, taken: np.ndarray) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from depthbox.core.errors import InputError, UsageError, few
-from depthbox.core.rng import generator
+from depthbox.core.rng import published_order
 from depthbox.data.decode import shown
 from depthbox.data.schema import CocoData
 from depthbox.data.semantic import SemanticData
@@ -19,12 +19,15 @@ FORM = "a split is a text with one image a line (its id, or the name of its phot
 
 
 def drawn_images(data: CocoData | SemanticData, *, percent: float, seed: int) -> tuple[int, ...]:
-    """The image ids of `percent` % of a data set, at least one, ascending. More percent of one seed hold fewer percent of it."""
+    """The image ids of `percent` % of a data set, at least one, ascending. More percent of one seed hold fewer percent of it.
+
+    Drawn as published: the first places of `core.rng.published_order`, in the order of the records.
+    """
     if not 0 < percent <= 100:
         raise UsageError(f"percent={percent:g}: allowed is above 0, up to 100")
     ids = [record.image_id for record in data.records]
     count = max(1, round(len(ids) * percent / 100))
-    return tuple(sorted(ids[place] for place in generator("split", seed).permutation(len(ids))[:count]))
+    return tuple(sorted(ids[place] for place in published_order(len(ids), seed=seed)[:count]))
 
 
 def write_split(file: Path, data: CocoData | SemanticData, ids: Sequence[int]) -> None:

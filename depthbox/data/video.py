@@ -13,7 +13,7 @@ from depthbox.data.decode import BadImage, open_photo, read_image
 from depthbox.data.intrinsics import Intrinsics, read_intrinsics
 from depthbox.data.video_files import depths_of, find_sequences, jumps
 
-__all__ = ["FrameRecord", "VideoData", "read_video"]
+__all__ = ["FrameRecord", "VideoData", "common_size", "moves", "nothing_moves", "read_video"]
 
 STILL = 0.3
 """Mean difference of neighbouring frames in grey levels (0..255), both shrunk to 64 pixels, below which nothing moves; a noisy camera at rest has
@@ -75,9 +75,9 @@ def read_video(
         if len(files) < 2 * least + 1:
             cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
             raise InputError(folder, title, cause, "give a longer sequence" + ", or a smaller data.gap=" * (least > 1))
-        size_hw = _common_size(files)
+        size_hw = common_size(files)
         intrinsics = read_intrinsics(folder, root=root, size_hw=size_hw, first=files[0])
-        if _motion(files, _longest(gaps, files)) < STILL:
+        if not moves(files, _longest(gaps, files)):
             still.append(title)
             continue
         kept.append(title)
@@ -85,8 +85,7 @@ def read_video(
         for gap in gaps:
             records += _records(files, gap, intrinsics, size_hw, depths)
     if not records:
-        cause = "nothing moves: neighbouring frames are the same picture, and depth is learnt from motion alone"
-        raise InputError(root, ", ".join(still[:3]), cause, "give video of a moving camera, or a larger data.gap=")
+        raise nothing_moves(root, still)
     findings += [f"{root}: {title}: nothing moves in it; it is left out" for title in still]
     return VideoData(
         source=str(root),
@@ -95,6 +94,12 @@ def read_video(
         digest=_digest(records),
         findings=tuple(findings),
     )
+
+
+def nothing_moves(root: object, still: Sequence[str]) -> InputError:
+    """What is said where every sequence is still."""
+    cause = "nothing moves: neighbouring frames are the same picture, and depth is learnt from motion alone"
+    return InputError(root, ", ".join(still[:3]), cause, "give video of a moving camera, or a larger data.gap=")
 
 
 def _missing(root: Path, title: str, files: list[Path]) -> list[str]:
@@ -131,8 +136,8 @@ def _longest(gaps: Sequence[int], files: list[Path]) -> int:
     return max(gap for gap in gaps if len(files) >= 2 * gap + 1)
 
 
-def _common_size(files: list[Path]) -> tuple[int, int]:
-    """Read from the headers alone; a frame without one is set aside in the run.
+def common_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Of the frames of a sequence, read from the headers alone; a frame without one is set aside in the run.
 
     Raises `InputError` for the first frame of another size, and where no frame has a header.
     """
@@ -159,10 +164,10 @@ def _size(file: Path) -> tuple[int, int] | None:
         return None
 
 
-def _motion(files: list[Path], gap: int) -> float:
-    """The mean difference between frames `gap` apart, in grey levels, of the pair of some that differs most."""
+def moves(files: Sequence[Path], gap: int) -> bool:
+    """Whether one of some pairs of frames `gap` apart differs by `STILL`; of a camera that moves, the first does."""
     starts = np.unique(np.linspace(0, len(files) - 1 - gap, _LOOKED_AT).astype(int))
-    return max(_difference(files[i], files[i + gap]) for i in starts)
+    return any(_difference(files[i], files[i + gap]) >= STILL for i in starts)
 
 
 def _difference(a: Path, b: Path) -> float:

@@ -18,10 +18,11 @@ __all__ = ["ImagePredictions", "paste", "predict"]
 def predict(
     model: Model, images: Tensor, *, config: InferenceConfig | None = None, valid: Tensor | None = None
 ) -> list[ImagePredictions]:
-    """Detections of each image of "B 3 H W"; `valid` (bool "B H W", False on padding) is what the query head may look at."""
+    """Detections of each image of "B 3 H W"; `valid` (bool "B H W", False on padding) is what the query head may look at, and where its masks lie."""
     config = config or InferenceConfig()
     if isinstance(model, QuerySegmenter):
-        return query_predictions(model(images, valid), (images.shape[-2], images.shape[-1]), config)
+        outputs = model(images, valid) if valid is None else model(images, valid).within(valid)
+        return query_predictions(outputs, (images.shape[-2], images.shape[-1]), config)
     features = model(images)
     return [_one(model, features, i, tuple(images.shape[-2:]), config) for i in range(len(images))]
 

@@ -54,13 +54,13 @@ class QueryDecoder(nn.Module):
 
     def _say(self, content: Tensor, fine: Tensor, picked: Picked | None) -> tuple[Tensor, Tensor, Tensor]:
         normed = self.norm(content)
-        # A sum over a hundred channels: bfloat16 would cost a mask its edge.
+        # Sums over a hundred channels: bfloat16 would cost a mask its edge, and a class what a threshold looks at.
         with torch.autocast(fine.device.type, enabled=False):
             embedding = self.embed(normed.float())
             if self.anchored is not None and picked is not None:
                 embedding = torch.cat((embedding, self.anchored(normed.float(), picked.points_xy)), -1)
             masks = torch.einsum("bqc,bchw->bqhw", embedding.detach(), fine.detach())
-        return self.classify(normed).float(), embedding, masks
+            return self.classify(normed.float()), embedding, masks
 
 
 @torch.no_grad()

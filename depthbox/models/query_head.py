@@ -1,6 +1,6 @@
 """The second network: backbone, pixel decoder and queries, each of which says one class and one mask (Mask2Former). It knows no loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from depthbox.models.query_start import LearnedStart, Picked, PickedStart
 __all__ = ["QueryOutputs", "QuerySegmenter"]
 
 LEVEL_STRIDES = (32, 16, 8)
+OUTSIDE = -8.0
+"""A mask's logit on padding: about as sure as one gets, so that an enlarged mask ends half way to the next cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,11 @@ class QueryOutputs:
             picked=None if self.picked is None else self.picked.of(images),
         )
 
+    def within(self, valid: Tensor) -> "QueryOutputs":
+        """With the masks ended where the photos (bool "B H W") do: no loss has ever looked at padding, so that there they may say anything."""
+        padding = ~valid[:, None, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
+        return replace(self, masks=self.masks.masked_fill(padding, OUTSIDE))
+
     def chosen(self, image: int, queries: Tensor) -> Tensor:
         """The mask logits "L n h w" of queries "L n" of an image, with a gradient: the backward pass of all others is never paid for."""
         layers = torch.arange(len(queries), device=queries.device)[:, None]
@@ -60,6 +67,11 @@ class QuerySegmenter(nn.Module):
     def __init__(self, config: ModelConfig, backbone: Backbone, *, classes: int) -> None:
         super().__init__()
         query = config.query
+        for name, least in {"queries": 1, "layers": 1, "heads": 1, "width": 1, "deformable": 0}.items():
+            if getattr(query, name) < least:
+                raise UsageError(
+                    f"model.query.{name}={getattr(query, name)}: allowed is a whole number of at least {least}"
+                )
         if config.channels % (4 * query.heads) or config.channels % 8:
             raise UsageError(
                 f"model.channels={config.channels}: takes a multiple of 8 and of 4 x model.query.heads={query.heads}"

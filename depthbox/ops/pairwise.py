@@ -17,6 +17,7 @@ __all__ = [
     "OFFSETS",
     "Edges",
     "active_share",
+    "active_share_at",
     "agreement",
     "first_difference",
     "pair",
@@ -133,6 +134,20 @@ def active_share(edges: Edges, *, dilation: int) -> Tensor:
         there = there + 2 * both.sum()
         for directed in (edges.forward, edges.backward):
             active = active + (pair(directed[:, o], offset)[0] & both).sum()
+    return active / there.clamp(min=1)
+
+
+def active_share_at(edges: Edges, *, dilation: int) -> Tensor:
+    """Of the pairs that each pixel makes with its neighbours in the image, the share that is active in either direction: float "B H W"."""
+    active = torch.zeros(edges.valid.shape, device=edges.valid.device)
+    there = torch.zeros_like(active)
+    for o, (dy, dx) in enumerate(OFFSETS):
+        offset = (dy * dilation, dx * dilation)
+        valid_i, valid_j = pair(edges.valid, offset)
+        both, tied = valid_i & valid_j, pair(edges.forward[:, o] | edges.backward[:, o], offset)[0]
+        for count, pairs in ((active, tied & both), (there, both)):
+            for end in pair(count, offset):
+                end.add_(pairs.float())
     return active / there.clamp(min=1)
 
 

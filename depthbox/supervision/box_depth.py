@@ -133,8 +133,10 @@ def _weights(method: BoxDepth, steps: int) -> Mapping[str, Schedule]:
         "color_affinity": ramp(0, ramp_steps),
         "depth_affinity": ramp(ramp_steps, ramp_steps),
     }
-    if method.teacher is not None and config.distillation.matching == "greedy":
-        timed |= {name: ramp(method.teacher.start, ramp_steps) for name in ("pseudo_mask", "mask_affinity")}
+    if method.teacher is not None:
+        # BoxTeacher's come in over a ramp; the pseudo masks of depth-aware matching count from their first step on.
+        ramped = ("pseudo_mask", "mask_affinity") if config.distillation.matching == "greedy" else ("mask_affinity",)
+        timed |= dict.fromkeys(ramped, ramp(method.teacher.start, ramp_steps))
     has = {
         "depth_affinity": method.depth,
         "depth_relief": method.relief,

@@ -4,14 +4,21 @@ import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 
+import torch
 from torch import nn
 
 from depthbox.core.errors import UsageError
+from depthbox.models.backbone import Backbone, build_backbone
 from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.sde_net import SdeNetwork
 from depthbox.models.segmenter import Segmenter
-from depthbox.supervision.allowed import check_box_depth_numbers, check_pairwise_numbers
+from depthbox.supervision.allowed import (
+    check_box_depth_numbers,
+    check_pairwise_numbers,
+    check_pl_dc_numbers,
+    check_query_numbers,
+)
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.config import (
     BoxDepthConfig,
@@ -65,6 +72,7 @@ def check_method(
 
 
 def _check_full(config: FullConfig, head: str) -> None:
+    check_query_numbers(config.query)
     if head == "dynamic" and (config.query, config.query_weights) != (QueryTermsConfig(), QueryWeights()):
         raise UsageError("method.query and method.query_weights are of model.head=query")
     plain = FullConfig(query=config.query, query_weights=config.query_weights, needs_masks=config.needs_masks)
@@ -81,10 +89,7 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
         raise UsageError("method.category=open_clip needs method.clip.weights=FILE, the weights of method.clip.model")
     if config.kept_by != "two" and config.adapt_on != "off":
         raise UsageError(f"method.adapt_on={config.adapt_on} adapts two thresholds; set method.kept_by=two")
-    if config.pseudo_no_object < 0:
-        raise UsageError(f"method.pseudo_no_object={config.pseudo_no_object}: a weight, at least 0")
-    if not 0 < config.pseudo_nms_iou <= 1:
-        raise UsageError(f"method.pseudo_nms_iou={config.pseudo_nms_iou}: an IoU, above 0 and at most 1 (off)")
+    check_pl_dc_numbers(config)
     if config.adapt_on == "off":
         _refuse(
             config, PlDcConfig(), ("lowest", "floors", "adapt_keep"), "method.", "has no effect; set method.adapt_on"
@@ -164,13 +169,24 @@ def build_method(
         return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed="boxes" in words)
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
-        asked = bool(config.weights.feature_distance)
-        kept = copy.deepcopy(student.backbone).requires_grad_(False).eval() if asked else None
-        return SelfSupervised(config, steps=steps, frozen=kept)
+        frozen = _pretrained_encoder(student) if config.weights.feature_distance else None
+        return SelfSupervised(config, steps=steps, frozen=frozen)
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     guided, mixed = mask_head == "depth_guided", "masks" in words
     return BoxDepth(config, steps=steps, depth=depth, guided=guided, teacher=teacher, mixed=mixed)
+
+
+def _pretrained_encoder(student: SdeNetwork) -> Backbone:
+    """The encoder as `model.weights` has it, frozen, for METHODS 3.1: with a `model.init` the student's own is another run's, and it is built again."""
+    config = student.config
+    if not config.init:
+        return copy.deepcopy(student.backbone).requires_grad_(False).eval()
+    # What a new network draws before its weights are loaded is no draw of the run.
+    with torch.random.fork_rng(devices=[]):
+        found = build_backbone(config.backbone, weights=config.weights, dilated=config.dilated)
+    device = next(student.parameters()).device
+    return found.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
 
 
 def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task: bool) -> None:

@@ -48,7 +48,8 @@ class DistillationConfig:
 
     `matching` depth_aware maximises `box_cost` gIoU + beta S_dmatch + (1 - box_cost - beta) score and keeps what is above `threshold`; beta is
     `depth_cost`, falling linearly to 0 over the run where `depth_cost_falls`, and `form` is that of S_dmatch. The published code of form B took
-    beta = 1 - alpha. `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by c = sqrt(sqrt(score) q), q its `mask_quality`; `binary` cuts it
+    beta = 1 - alpha. Without `all_detections` those that could not be kept do not take part (ours, cheaper: among all of them, as published, one may take the
+    place of a better pair and is then below the threshold). `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by c = sqrt(sqrt(score) q), q its `mask_quality`; `binary` cuts it
     at 0.5 (both BoxTeacher).
     """
 
@@ -60,6 +61,7 @@ class DistillationConfig:
     depth_cost_falls: bool = True
     form: Literal["A", "B"] = "B"
     threshold: float = 0.5
+    all_detections: bool = added(False)
     confidence: bool = False
     binary: bool = False
 

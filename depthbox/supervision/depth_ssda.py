@@ -52,7 +52,7 @@ class DepthSsda:
         taught = config.mixing != "none" or config.cross_domain
         # From step 1 on: after step 0 it is the student, as in the published min(1 - 1 / (t + 1), keep).
         teacher = Teacher(student, start=1, keep=config.keep) if taught else None
-        self.mixing = None if teacher is None else Mixing(config, teacher, source=source)
+        self.mixing = None if teacher is None else Mixing(config, teacher)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         words = Words.of(batch)
@@ -65,7 +65,7 @@ class DepthSsda:
 
         terms = self._supervised(outputs, logits, batch, words, plain.places)
         terms |= {
-            name: weighted_cross_entropy(seen, mixture.pixels.labels, mixture.weight)
+            name: weighted_cross_entropy(seen, mixture.pixels.labels, mixture.weight, valid=mixture.pixels.valid)
             for (name, mixture), seen in zip(mixtures.items(), mixed, strict=True)
         }
         if plain.frames is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from depthbox.core.batch import Batch, Instances, TeacherView, Views
 from depthbox.core.schedule import Schedule
@@ -75,22 +76,18 @@ def distil(
     ]
     agreements = torch.cat([m.depth_agreement for m in found])
     kept = views.weak.new_tensor(float(sum(m.kept for m in found)))
-    return Distilled(
-        pseudo=[m.pseudo for m in found],
-        figures={
-            "distillation/kept_an_image": kept / len(found),
-            "distillation/kept_share": kept / max(sum(len(o.boxes_xyxy) for o in batch.instances), 1),
-            "distillation/depth_agreement": agreements.sum() / max(len(agreements), 1),
-        },
-    )
+    figures = {
+        "distillation/kept_an_image": kept / len(found),
+        "distillation/kept_share": kept / max(sum(len(o.boxes_xyxy) for o in batch.instances), 1),
+    }
+    # Where no pair is kept, or no disparity known, nothing was measured: a 0 would be read as masks that cross every depth edge.
+    measured = {"distillation/depth_agreement": agreements.mean()} if len(agreements) else {}
+    return Distilled(pseudo=[m.pseudo for m in found], figures=figures | measured)
 
 
 def _worth_a_look(config: DistillationConfig, depth_cost: float) -> InferenceConfig:
-    """Detections whose score could not reach the threshold even with the best box and depth are left out before their masks are made: most of a hundred.
-
-    A deviation (i): among all detections the largest total can let such a one take the place of a better pair, which is then below the threshold.
-    """
-    if config.matching == "greedy":
+    """All detections, or without those whose score could not reach the threshold even with the best box and depth: most of a hundred masks are not made."""
+    if config.matching == "greedy" or config.all_detections:
         return InferenceConfig()
     others = config.box_cost + depth_cost
     return InferenceConfig(min_score=max(0.0, (config.threshold - others) / max(1 - others, 1e-6)))
@@ -129,7 +126,7 @@ def _match_one(
     masks = predicted.masks[columns] * boxes[rows]
     masks = (masks > 0.5).to(masks.dtype) if config.binary else masks
     # A detection left over by the others may be matched to a box it does not touch (i): there is nothing to learn from it.
-    there = masks.sum((1, 2)) >= 1
+    there = box_iou(objects.boxes_xyxy, predicted.boxes_xyxy)[rows, columns] > 0
     rows, columns = rows[there], columns[there]
     none.masks[rows] = masks[there]
     none.confidence[rows] = (predicted.scores.sqrt() * quality).sqrt()[columns] if config.confidence else 1.0

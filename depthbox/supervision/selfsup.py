@@ -16,7 +16,7 @@ __all__ = ["SelfSupervised"]
 
 
 class SelfSupervised(Teacherless):
-    """`Method` on `Batch.frames`. `frozen` is the encoder that `feature_distance` measures from; None without that term."""
+    """`Method` on `Batch.frames`. `frozen` is the pretrained encoder, which `feature_distance` measures from; None without that term."""
 
     def __init__(self, config: SdeConfig, *, steps: int, frozen: nn.Module | None) -> None:
         self.config, self.frozen, self.aligned_from = config, frozen, round(config.aligned_from * steps)
@@ -41,8 +41,8 @@ class SelfSupervised(Teacherless):
         return {} if self.frozen is None else {"frozen": self.frozen}
 
     def _feature_distance(self, features: Tensor, images: Tensor) -> Tensor:
-        """Mean over the cells of ||F - F_start||_2 of the deepest features."""
+        """Mean over the cells of ||F - F_pretrained||_2 of the deepest features."""
         assert self.frozen is not None
         with torch.no_grad():
-            start = self.frozen(images)[-1].float()
-        return (features - start).norm(dim=1).mean()
+            pretrained = self.frozen(images)[-1].float()
+        return (features - pretrained).norm(dim=1).mean()

@@ -8,7 +8,8 @@ __all__ = ["SdeWeights", "VideoTermsConfig"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdeWeights:
-    """`feature_distance` holds the depth encoder near its start (1e-2 in the paper's second phase); 0: no copy of it is kept.
+    """`feature_distance` holds the depth encoder near `model.weights`, also where it starts from `model.init` (1e-2 in the paper's second phase); 0: no copy
+    of those is kept.
 
     `motion` (what the pose network learns aligned motions by) and `still_far` (what stands still explains best is held to be far) are ours.
     """

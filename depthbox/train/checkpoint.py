@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from depthbox.core.errors import InputError
 
-__all__ = ["Checkpoint", "hand_over", "latest_checkpoint", "load_model", "restore", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "classes_of",
+    "hand_over",
+    "latest_checkpoint",
+    "load_model",
+    "restore",
+    "save_checkpoint",
+    "weights_file",
+]
 
 KEPT = 2
 
@@ -107,6 +116,18 @@ def restore(checkpoint: Checkpoint, *, modules: Mapping[str, nn.Module], optimiz
 
 def load_model(path: Path) -> dict[str, Tensor]:
     """The model weights of a run folder, a checkpoint folder or a safetensors file; anything else is refused without reading it."""
+    file = weights_file(path)
+    try:
+        # A teacher's file names its network "model.".
+        return {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
+    except SafetensorError as error:
+        raise InputError(
+            file, "", f"not a safetensors file ({error})", "convert it with safetensors.torch.save_file"
+        ) from error
+
+
+def weights_file(path: Path) -> Path:
+    """Where `load_model` reads. Raises `InputError` where there are no weights, or none in safetensors."""
     newest = latest_checkpoint(path) if path.is_dir() else None
     candidates = [path] if path.is_file() else [path / "model.safetensors", *([newest.evaluated] if newest else [])]
     file = next((c for c in candidates if c.is_file()), None)
@@ -124,13 +145,16 @@ def load_model(path: Path) -> dict[str, Tensor]:
             "weights are read from .safetensors only, because other formats can execute code",
             "convert it with safetensors.torch.save_file",
         )
+    return file
+
+
+def classes_of(weights: Path) -> tuple[str, ...]:
+    """The classes that the weights of a finished run tell apart; none where the file does not say."""
     try:
-        # A teacher's file names its network "model.".
-        return {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
-    except SafetensorError as error:
-        raise InputError(
-            file, "", f"not a safetensors file ({error})", "convert it with safetensors.torch.save_file"
-        ) from error
+        with safe_open(weights, framework="pt") as file:
+            return tuple(json.loads((file.metadata() or {}).get("classes", "[]")))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

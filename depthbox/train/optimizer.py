@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from depthbox.core.errors import UsageError
-from depthbox.core.schedule import Schedule, warm_up_cosine, warm_up_steps
+from depthbox.core.schedule import Schedule, warm_up_cosine, warm_up_poly, warm_up_steps
 from depthbox.experiment import ScheduleConfig
 
 __all__ = ["build_optimizer", "learning_rate", "set_learning_rate"]
@@ -29,16 +29,18 @@ def build_optimizer(model: nn.Module, config: ScheduleConfig) -> torch.optim.Opt
 
 
 def learning_rate(config: ScheduleConfig) -> Schedule:
-    """Factor of the base rate at a step: warm-up over `warm_up` of the run, then a cosine, or a tenth at each of `decay_at`."""
+    """Factor of the base rate at a step: warm-up over `warm_up` of the run, then a cosine, `core.schedule.poly`, or a tenth at each of `decay_at`."""
     warm_up = max(1, round(config.warm_up * config.steps))
     if config.decay == "steps":
         return warm_up_steps(config.steps, warm_up=warm_up, drops=config.decay_at)
+    if config.decay == "poly":
+        return warm_up_poly(config.steps, warm_up=warm_up)
     return warm_up_cosine(config.steps, warm_up=warm_up)
 
 
 def _check(config: ScheduleConfig) -> None:
-    if config.decay == "cosine" and config.decay_at != ScheduleConfig().decay_at:
-        raise UsageError("schedule.decay_at has no effect on a cosine; set schedule.decay=steps")
+    if config.decay != "steps" and config.decay_at != ScheduleConfig().decay_at:
+        raise UsageError(f"schedule.decay_at has no effect on schedule.decay={config.decay}; set schedule.decay=steps")
     if not all(0 < at <= 1 for at in config.decay_at):
         raise UsageError(f"schedule.decay_at={config.decay_at}: takes fractions of the run, above 0 and at most 1")
 

@@ -13,6 +13,7 @@ from depthbox.core.errors import InputError
 from depthbox.data.decode import BadImage, read_image
 from depthbox.data.geometry import target_size
 from depthbox.data.schema import CocoData, Detections, ImageRecord
+from depthbox.depth.disturb import disturb
 from depthbox.depth.estimator import DepthEstimator, build_estimator
 from depthbox.evaluate.figures import Row, image_grid
 from depthbox.experiment import DataConfig
@@ -69,12 +70,19 @@ def _detections(image_id: int, rows: list[dict], labels: dict[int, int]) -> Dete
 def _row(job: Job, record: ImageRecord, found: Detections | None, estimator: DepthEstimator | None) -> Row | None:
     try:
         photo = read_image(record.path, short_side=None, max_side=None, expect_hw=record.size_hw).image
-        disparity = None if estimator is None else estimator.disparity([photo], [record.path])[0]
+        disparity = None
+        if estimator is not None:
+            disparity = _disturbed(job, record, estimator.disparity([photo], [record.path])[0])
     # A photo or a map that cannot be read: the run is over and needs no picture of it.
     except (BadImage, InputError):
         return None
     edges = None if disparity is None else _active_edges(job, photo, disparity)
     return Row(photo=photo, truth=record, disparity=disparity, depth_edges=edges, prediction=found)
+
+
+def _disturbed(job: Job, record: ImageRecord, disparity: np.ndarray) -> np.ndarray:
+    """As the run has learnt from it."""
+    return disturb(disparity, job.source.disturb, seed=job.source.plan.seed, image_id=record.image_id)
 
 
 def _estimator(job: Job) -> DepthEstimator | None:
@@ -85,12 +93,13 @@ def _estimator(job: Job) -> DepthEstimator | None:
 
 
 def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndarray | None:
-    """The share of active depth edges a pixel at stride 4, at the plain size, before a disturbance."""
+    """Of each cell of stride 4, at the plain size, the share of its neighbours that depth ties it to."""
     import torch
     import torch.nn.functional as F
 
     from depthbox.core.batch import Views
     from depthbox.core.shapes import MASK_STRIDE
+    from depthbox.ops.pairwise import active_share_at
     from depthbox.supervision.parts.edges import active_edges
 
     config, data = job.experiment.method, job.experiment.data
@@ -107,4 +116,5 @@ def _active_edges(job: Job, photo: np.ndarray, disparity: np.ndarray) -> np.ndar
     pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1).float()[None] / 255
     weak = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
     seen = Views(weak=weak, strong=weak, disparity=values, valid=torch.ones(1, *size, dtype=torch.bool))
-    return active_edges(seen, config, depth=True)["depth_affinity"].forward[0].float().mean(0).numpy()
+    edges = active_edges(seen, config, depth=True)["depth_affinity"]
+    return active_share_at(edges, dilation=config.dilation)[0].numpy()

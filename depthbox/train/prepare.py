@@ -3,17 +3,18 @@
 import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
 from depthbox.core.config import flatten, vary
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data.config import ViewsConfig
 from depthbox.data.mixture import MixedPlan
 from depthbox.data.source import Source
 from depthbox.data.validate import refuse_leak, validate_data
 from depthbox.experiment import PLACES, DataConfig, Experiment, SemanticDataConfig, VideoDataConfig, name_of
-from depthbox.models.config import ModelConfig
+from depthbox.models.config import InferenceConfig, ModelConfig
 from depthbox.supervision.build import check_method, check_picked
 from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.tracking import redacted
@@ -24,6 +25,7 @@ from depthbox.train.labels import sees_masks, training_data
 from depthbox.train.prepare_semantic import prepare_semantic
 from depthbox.train.prepare_video import prepare_video
 from depthbox.train.state import initial_model
+from depthbox.train.transfer import said_of_transfer
 
 __all__ = ["claim_folder", "prepare"]
 
@@ -39,6 +41,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
         return prepare_video(_with_absolute_paths(experiment), run_id=run_id)
     if isinstance(experiment.data, SemanticDataConfig):
         return prepare_semantic(_with_absolute_paths(experiment), run_id=run_id)
+    _check_views(experiment.data.views)
     copy = data_copy(experiment.data.root)
     root = Path(copy.folder) if copy else data_root(experiment.data.root)
     train, plan = training_data(experiment, root)
@@ -60,7 +63,7 @@ def prepare(experiment: Experiment, *, run_id: str = "") -> Job:
     depth = depth_setup(experiment.depth, root, photos, uri=experiment.tracking.uri)
     experiment = _with_absolute_paths(experiment)
     words = plan.words if isinstance(plan, MixedPlan) else ()
-    _check_model(experiment, classes=len(train.class_names), depth=depth is not None, words=words)
+    _check_model(experiment, classes=train.class_names, depth=depth is not None, words=words)
     out = Path(experiment.out).absolute()
     source = Source(
         copy=copy,
@@ -116,11 +119,41 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
     return vary(experiment, found)
 
 
-def _check_model(experiment: Experiment, *, classes: int, depth: bool, words: Collection[str]) -> None:
+def _check_model(experiment: Experiment, *, classes: Sequence[str], depth: bool, words: Collection[str]) -> None:
     """Build everything once, here: a wrong name or weights file must not start a cluster, nor be tried again by one."""
     model = experiment.model
     assert isinstance(model, ModelConfig)
     assert not isinstance(experiment.method, DepthSsdaConfig)
+    _check_predictions(experiment.inference, model.head)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
     check_picked(experiment.method, model.query.start)
-    initial_model(experiment, classes=classes)
+    network = initial_model(experiment, classes=classes)
+    if model.init:
+        log.info("%s", said_of_transfer(network, model.init, classes=classes))
+
+
+def _check_views(views: ViewsConfig) -> None:
+    """Raises `UsageError` for views that cannot be made."""
+    if not 32 <= views.short_side <= views.max_side:
+        raise UsageError(
+            f"data.views.short_side={views.short_side}, max_side={views.max_side}: allowed is 32 <= short_side <= max_side"
+        )
+    if not 0 < views.scale[0] <= views.scale[1]:
+        raise UsageError(f"data.views.scale={views.scale[0]:g},{views.scale[1]:g}: allowed is 0 < least <= most")
+    for name in ("flip", "jitter", "grey", "blur", "erase"):
+        if not 0 <= getattr(views, name) <= 1:
+            raise UsageError(f"data.views.{name}={getattr(views, name):g}: allowed is from 0 to 1")
+
+
+def _check_predictions(config: InferenceConfig, head: str) -> None:
+    """Raises `UsageError` where no prediction could be left, and for what the other head alone does."""
+    if config.top < 1:
+        raise UsageError(f"inference.top={config.top}: allowed is a whole number of at least 1")
+    usual, of_other = (
+        InferenceConfig(),
+        {"query": ("score_threshold", "nms_iou", "before_nms"), "dynamic": ("mask_nms_iou",)},
+    )
+    for name in of_other[head]:
+        if getattr(config, name) != getattr(usual, name):
+            other = "dynamic" if head == "query" else "query"
+            raise UsageError(f"inference.{name} has no effect with model.head={head}; it is of model.head={other}")

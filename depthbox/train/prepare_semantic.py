@@ -39,9 +39,9 @@ def prepare_semantic(experiment: Experiment, *, run_id: str = "") -> Job:
     check_ssda(method, depth=depth is not None, source=bool(data.source.images), multi_task=model.multi_task)
     if data.pairing == "geometry" and depth is None:
         raise UsageError("data.pairing=geometry pairs by disparity; set depth.source")
-    network = initial_model(experiment, classes=len(sets.train.class_names))
+    network = initial_model(experiment, classes=sets.train.class_names)
     if model.init:
-        log.info("%s", said_of_transfer(network, model.init))
+        log.info("%s", said_of_transfer(network, model.init, classes=sets.train.class_names))
     out = Path(experiment.out).absolute()
     source = SemanticSource(
         copy=copy,

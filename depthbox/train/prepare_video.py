@@ -44,7 +44,7 @@ def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
         log.warning("%s", finding)
     plan = VideoPlan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
     plan.share(0, experiment.workers)
-    initial_model(experiment, classes=0)
+    initial_model(experiment, classes=())
     out = Path(experiment.out).absolute()
     source = VideoSource(
         copy=copy,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import overload
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from depthbox.core.config import vary
@@ -18,7 +17,7 @@ from depthbox.models.config import DenseModelConfig, ModelConfig, SdeModelConfig
 from depthbox.models.dense_head import DenseNetwork, untrained_dense
 from depthbox.models.segmenter import Model, build, compose
 from depthbox.recipes import box_depth, depth_ssda
-from depthbox.train.checkpoint import latest_checkpoint, load_model
+from depthbox.train.checkpoint import classes_of, latest_checkpoint, load_model
 from depthbox.train.state import choose_device, mixed_precision
 
 __all__ = ["SavedRun", "open_run_folder", "with_weights"]
@@ -59,7 +58,7 @@ def open_run_folder(folder: Path) -> SavedRun:
             raise InputError(folder, "", "no model and no checkpoint is in it yet", "train on with the same command")
         weights = checkpoint.evaluated
     experiment = _experiment(folder / "experiment.json")
-    return SavedRun(folder=folder, experiment=experiment, weights=weights, classes=_classes(weights))
+    return SavedRun(folder=folder, experiment=experiment, weights=weights, classes=classes_of(weights))
 
 
 def _experiment(record: Path) -> Experiment:
@@ -73,14 +72,6 @@ def _experiment(record: Path) -> Experiment:
     except (OSError, ValueError, KeyError, AttributeError) as error:  # UsageError is a ValueError
         words = str(error) if isinstance(error, UsageError) else f"not the record of a run ({error})"
         raise InputError(record, "", words, "it was written by another version, or edited; train anew") from None
-
-
-def _classes(weights: Path) -> tuple[str, ...]:
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return tuple(json.loads((file.metadata() or {}).get("classes", "[]")))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(weights, "", f"cannot be read ({error})", "train on with the same command") from None
 
 
 @overload

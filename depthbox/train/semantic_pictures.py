@@ -64,18 +64,19 @@ def _predictions(job: Job, model: DenseNetwork) -> Columns:
 
 
 def _seen(job: Job, model: DenseNetwork, record: SemanticRecord) -> list[np.ndarray]:
+    """Photo, truth and prediction; nothing where a file cannot be used, which scoring has said by name."""
     views = cast(SemanticDataConfig, job.experiment.data).views
     try:
         photo = read_image(record.path, short_side=views.short_side, max_side=None)
         truth = read_labels(record.label_path, record.table, expect_hw=photo.size_hw)
-    except BadImage:
+    except (BadImage, InputError):  # of its label map only some were read before the run
         return []
     return [photo.image, class_colours(truth), class_colours(classes_of_photo(model.class_logits, photo))]
 
 
 def _mixtures(job: Job, model: DenseNetwork) -> Columns:
     """Of the run's last step, with the finished model as its own teacher."""
-    config, data = cast(DepthSsdaConfig, job.experiment.method), cast(SemanticDataConfig, job.experiment.data)
+    config = cast(DepthSsdaConfig, job.experiment.method)
     if config.mixing == "none" and not config.cross_domain:
         return {}
     last = job.experiment.schedule.steps - 1
@@ -83,7 +84,7 @@ def _mixtures(job: Job, model: DenseNetwork) -> Columns:
         batch = unpack(next(local_batches(job.source, job.depth, range(last, last + 1), processes=0)))
     except InputError:
         return {}
-    mixing = Mixing(config, Teacher(model, start=0, keep=0.0), source=bool(data.source.images))
+    mixing = Mixing(config, Teacher(model, start=0, keep=0.0))
     found, _ = mixing(batch, Words.of(batch), last)
     columns: Columns = {
         name: [] for name in ("image", "its disparity", "partner", "partner's disparity", "mixture", "taught")

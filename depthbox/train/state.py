@@ -1,6 +1,6 @@
 """The things a run trains with: made once, put on the device, restored from a checkpoint or started from weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -78,7 +78,7 @@ def make_state(job: Job) -> TrainState:
     """A fresh start, or the newest checkpoint of the run folder."""
     experiment = job.experiment
     device = choose_device(experiment.device)
-    model = initial_model(experiment, classes=len(job.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = initial_model(experiment, classes=job.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.mixed = mixed_precision(experiment.schedule.precision, device)
     state = TrainState(
         model=model,
@@ -123,12 +123,12 @@ def _classes(job: Job) -> Classes:
     return Classes(names=job.classes, objects=data.labelled_objects if isinstance(data, CocoData) else ())
 
 
-def initial_model(experiment: Experiment, *, classes: int) -> Network:
-    """The network before the first step: weights of new layers from the seed, then `model.init` where names and shapes fit."""
+def initial_model(experiment: Experiment, *, classes: Sequence[str]) -> Network:
+    """The network before the first step: weights of new layers from the seed, then `model.init` where names, shapes and classes fit."""
     torch.manual_seed(experiment.seed)
-    model = _built(experiment.model, classes=classes)
+    model = _built(experiment.model, classes=len(classes))
     if experiment.model.init:
-        start_from(model, experiment.model.init)
+        start_from(model, experiment.model.init, classes=classes)
     return model
 
 

@@ -13,10 +13,10 @@ FLAT = 0.05
 
 class CollapseWatch:
     """Says once that the masks have become the boxes, or nothing: `mask_box_ratio` above 0.95 or below 0.1 in five log lines in a row, after the
-    first third of the run."""
+    first third of the run (in all of them, where a run has fewer)."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, *, log_every: int = 1) -> None:
+        self.steps, self.patience = steps, _patience(steps, log_every)
         self._in_a_row, self._said = 0, False
 
     def look(self, metrics: Mapping[str, float], *, step: int) -> str:
@@ -25,7 +25,7 @@ class CollapseWatch:
             return ""
         ratio = metrics["mask_box_ratio"]
         self._in_a_row = 0 if EMPTY <= ratio <= FULL else self._in_a_row + 1
-        if self._in_a_row < PATIENCE:
+        if self._in_a_row < self.patience:
             return ""
         self._said = True
         # Both are at rest where no neighbours differ: a full box as well as next to nothing. A weight too high falls for the one that is nearer.
@@ -37,10 +37,11 @@ class CollapseWatch:
 
 
 class FlatDepthWatch:
-    """Says once that depth from video has become a constant: `disparity_spread` below 0.05 in five log lines in a row, after the first third of the run."""
+    """Says once that depth from video has become a constant: `disparity_spread` below 0.05 in five log lines in a row, after the first third of the run
+    (in all of them, where a run has fewer)."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, *, log_every: int = 1) -> None:
+        self.steps, self.patience = steps, _patience(steps, log_every)
         self._in_a_row, self._said = 0, False
 
     def look(self, metrics: Mapping[str, float], *, step: int) -> str:
@@ -49,7 +50,7 @@ class FlatDepthWatch:
             return ""
         spread = metrics["disparity_spread"]
         self._in_a_row = self._in_a_row + 1 if spread < FLAT else 0
-        if self._in_a_row < PATIENCE:
+        if self._in_a_row < self.patience:
             return ""
         self._said = True
         return (
@@ -61,4 +62,9 @@ class FlatDepthWatch:
 def watch_of(experiment: Experiment) -> CollapseWatch | FlatDepthWatch:
     """What can go wrong with this method."""
     kind = FlatDepthWatch if isinstance(experiment.method, SdeConfig) else CollapseWatch
-    return kind(experiment.schedule.steps)
+    return kind(experiment.schedule.steps, log_every=experiment.schedule.log_every)
+
+
+def _patience(steps: int, log_every: int) -> int:
+    lines = steps // log_every - (steps - 1) // (3 * log_every)
+    return max(1, min(PATIENCE, lines))

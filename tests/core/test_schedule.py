@@ -1,12 +1,14 @@
 """Schedules: step -> factor, bounded, in order, and what the published ones say."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from golden_values import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthbox.core.schedule import constant, cosine, ramp, scaled, warm_up_cosine
+from depthbox.core.schedule import constant, cosine, poly, ramp, scaled, warm_up_cosine
 
 
 def test_constant_and_scaled():
@@ -55,3 +57,10 @@ def test_the_learning_rate_warms_up_once_and_never_reaches_zero(steps, warm_up):
 def test_the_learning_rate_in_numbers():
     rate = warm_up_cosine(100, warm_up=10)
     assert [rate(0), rate(9), rate(10), rate(100)] == pytest.approx([0.1, 1.0, 1.0, 0.01])
+
+
+def test_poly_as_published(shared: Path):
+    golden = golden_values(shared, "subsets_schedules", folder="self_supervised_depth")
+    found = [poly(24_000)(step) for step in golden["poly_iters"].tolist()]
+    assert found == pytest.approx(golden["poly_factor_max24000"].tolist(), rel=1e-6)
+    assert poly(24_000)(24_000) == poly(24_000)(30_000) == 1e-6

@@ -118,6 +118,8 @@ def test_cityscapes_and_gta5_mean_the_same_by_id_and_by_colour(tmp_path: Path):
     as_ids().save(tmp_path / "city.png")
     as_colours().save(tmp_path / "gta.png")
     assert np.array_equal(read_labels(tmp_path / "city.png", city), read_labels(tmp_path / "gta.png", gta))
+    Image.new("RGB", (2, 1), (20, 20, 20)).save(tmp_path / "static.png")
+    assert (read_labels(tmp_path / "static.png", gta) == 255).all(), "the colour of its `static`"
     plate = as_palette({0: 7, 1: 34, 2: 21, 255: 0})  # a licence plate has the colour of a car, and is none
     plate.save(tmp_path / "plate.png")
     assert (read_labels(tmp_path / "plate.png", gta)[TRUTH == 1] == 255).all()

@@ -1,7 +1,10 @@
 """Farthest points in a plane where the answer can be seen, and a disagreement that looks where it should."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from golden_values import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +30,18 @@ def test_the_first_is_drawn_by_the_seed_and_repeats():
     starts = {select(CORNERS, 1, seed=seed)[0].index for seed in range(20)}
     assert len(starts) > 3 and select(CORNERS, 4, seed=3) == select(CORNERS, 4, seed=3)
     assert select(CORNERS, 1)[0].distance == np.inf
+
+
+@pytest.mark.parametrize("seed", [42, 43, 44])
+def test_the_first_is_the_published_one(shared: Path, seed: int):
+    golden = golden_values(shared, "subsets_schedules", folder="self_supervised_depth")
+    (pick,) = select(np.zeros((2975, 1)), 1, seed=seed)
+    assert pick.index == int(golden[f"selection_start_seed{seed}"])
+
+
+def test_a_seed_that_cannot_be_drawn_by_is_said():
+    with pytest.raises(UsageError, match="seed=-1: allowed are 0 to 4294967295"):
+        select(CORNERS, 1, seed=-1)
 
 
 def test_all_are_chosen_once_and_no_more_than_there_are():

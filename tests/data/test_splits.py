@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_values import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_packs import write_photos
@@ -53,6 +54,21 @@ def test_splits_of_one_seed_are_nested_and_seeds_differ():
     assert all(len(ten & other) < 40 for other in others)
     assert drawn_images(data, percent=100, seed=0) == tuple(range(1000))
     assert len(drawn_images(data, percent=0.01, seed=0)) == 1
+
+
+@pytest.mark.parametrize("seed", [7, 25, 42])
+@pytest.mark.parametrize("count", [100, 372, 744])
+def test_random_images_are_the_published_ones(shared: Path, seed: int, count: int):
+    """Of the 2975 training photos of Cityscapes, in the order of their paths."""
+    golden = golden_values(shared, "subsets_schedules", folder="self_supervised_depth")
+    found = drawn_images(listed(range(2975)), percent=100 * count / 2975, seed=seed)
+    assert list(found) == golden[f"cityscapes_random_seed{seed}_n{count}"].tolist()
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32])
+def test_a_seed_that_cannot_be_drawn_by_is_refused(seed: int):
+    with pytest.raises(UsageError, match=rf"seed={seed}: allowed are 0 to 4294967295"):
+        drawn_images(listed([1]), percent=5, seed=seed)
 
 
 @pytest.mark.parametrize("percent", [0, -5, 100.1, float("nan")])

@@ -1,5 +1,7 @@
 """The query head: what fits together, where a query may look, and how its masks become predictions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -160,3 +162,21 @@ def test_boxes_are_tight_around_cells():
 def test_one_predict_for_both_heads():
     found = predict(query_network().eval(), IMAGES, valid=torch.ones(2, 64, 96, dtype=torch.bool))
     assert len(found) == 2 and all(len(f.scores) == len(f.boxes_xyxy) == len(f.masks) == len(f.labels) for f in found)
+
+
+@torch.no_grad()
+def test_no_mask_reaches_into_padding():
+    """No loss looks there, so that a mask may say anything: neither its quality nor its box may hear of it."""
+    valid = torch.ones(2, 64, 96, dtype=torch.bool)
+    valid[0, :, 64:] = False
+    outputs = query_network().eval()(IMAGES, valid)
+    masks = torch.full_like(outputs.masks, -6.0)
+    masks[..., 4:12, 8:20] = 6.0
+    masks[:, :, 0] = -6.0
+    masks[:, :, 0, :, 18:] = 6.0
+    inside = replace(outputs, masks=masks).within(valid)
+    assert (inside.masks[-1, 1] == masks[-1, 1]).all() and (inside.masks[-1, 0, :, :, 16:] < 0).all()
+    every = InferenceConfig(top=200)
+    cut, whole = query_predictions(inside, (64, 96), every)
+    assert cut.boxes_xyxy[:, 2].max() == 64 and whole.boxes_xyxy[:, 2].max() == 96
+    assert len(cut.scores) < len(whole.scores), "a mask of padding alone is none"

@@ -13,6 +13,7 @@ from depthbox.ops.pairwise import (
     OFFSETS,
     Edges,
     active_share,
+    active_share_at,
     agreement,
     first_difference,
     pair,
@@ -240,3 +241,16 @@ def test_golden_similarity(shared):
         for partner_valid, offset, side in ((partner[1], (dy, dx), 0), (partner[0], (-dy, -dx), 1)):
             wanted = pair(said["color_similarity_k3d2"][:, EIGHT.index(offset)], (2 * dy, 2 * dx))[side]
             torch.testing.assert_close(here * partner_valid, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_where_all_are_alike_every_pixel_is_tied_to_all_neighbours_that_it_has():
+    valid = torch.ones(1, 5, 7, dtype=torch.bool)
+    valid[..., 6] = False
+    alike = torch.ones(1, 4, 5, 7, dtype=torch.bool)
+    share = active_share_at(Edges(forward=alike, backward=alike, valid=valid, inside_only=False), dilation=1)
+    assert torch.equal(share, valid.float())
+    # One row below which nothing is tied: its own sideways pairs stay.
+    cut = alike.clone()
+    cut[:, 1:, 2] = False
+    share = active_share_at(Edges(forward=cut, backward=cut, valid=valid, inside_only=False), dilation=1)
+    assert share[0, 2, 3] == 5 / 8 and share[0, 3, 3] == 5 / 8 and share[0, 0, 0] == 1

@@ -14,6 +14,7 @@ from depthbox.supervision.build import build_ssda, check_ssda
 from depthbox.supervision.config import DepthSsdaConfig, DepthSsdaWeights, VideoTermsConfig
 from depthbox.supervision.depth_ssda import DepthSsda
 from depthbox.supervision.method import weigh
+from depthbox.supervision.parts import mixing_step
 from depthbox.supervision.parts.mixing_step import Words
 from depthbox.supervision.parts.teacher import Teacher
 
@@ -111,7 +112,7 @@ def test_labelled_images_mix_with_their_truth_and_unlabelled_ones_with_the_teach
 
 @torch.no_grad()
 def test_what_is_weighed_by_confidence():
-    """3.3: q is of the mixed pixels. 3.5: of the unmixed target's; a source pixel weighs 1."""
+    """3.3: q of target images is of their mixed pixels, whatever else is in the batch. 3.5: across domains of the unmixed target's; a source pixel weighs 1."""
     _, built = method(DepthSsdaConfig(confidence=0.6))
     sure_teacher(built, 1, logit=0.5)  # less sure than 0.6
     batch = dense_batch(("labels", "none"))
@@ -122,9 +123,12 @@ def test_what_is_weighed_by_confidence():
     _, built = method(DepthSsdaConfig(confidence=0.6, cross_domain=True), source=True)
     sure_teacher(built, 1, logit=0.5)
     batch = dense_batch(DOMAINS)
-    found = built.mixing(batch, Words.of(batch), 0)[0]
-    assert found["mixed_ce"].weight == 0.5, "one of two target images is labelled"
-    across = found["cross_domain_ce"]
+    found, figures = built.mixing(batch, Words.of(batch), 0)
+    mask, across = found["mixed_ce"].mask, found["cross_domain_ce"]
+    of_truth = torch.stack((mask[0], ~mask[1])).float().mean()
+    torch.testing.assert_close(found["mixed_ce"].weight, of_truth)
+    assert 0.4 < of_truth != 0.5 and across.q == 0.5, "one of two target images is labelled"
+    assert (figures["mixed/q"], figures["cross_domain/q"]) == (found["mixed_ce"].weight, 0.5)
     assert (list(across.own), list(across.other)) == ([2, 3], [0, 1])
     assert torch.equal(across.weight, torch.where(across.mask, 1.0, 0.5))
     assert torch.equal(across.pixels.labels[0][across.mask[0]], batch.semantic[2][across.mask[0]])
@@ -166,6 +170,34 @@ def test_padding_teaches_nothing():
     batch = dense_batch(("none", "none"), padded=20)
     pixels = built.mixing(batch, Words.of(batch), 0)[0]["mixed_ce"].pixels
     assert (pixels.labels[..., -20:] == IGNORE).all() and (pixels.labels[..., :-20] == 1).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("void", [0, 8])
+def test_padding_is_no_part_of_q_and_void_is(void: int):
+    _, built = method(DepthSsdaConfig(confidence=0.6, cross_domain=True), source=True)
+    sure_teacher(built, 1, logit=0.5)  # less sure than 0.6
+    batch = dense_batch(DOMAINS, padded=20)
+    batch.semantic[0, :void] = IGNORE
+    found = built.mixing(batch, Words.of(batch), 0)[0]
+    sure = batch.semantic[0] != IGNORE
+    mask = found["mixed_ce"].mask
+    mixed = torch.stack((sure & mask[0], sure & ~mask[1]))[..., :-20]
+    torch.testing.assert_close(found["mixed_ce"].weight, mixed.float().mean())
+    assert found["cross_domain_ce"].q == (32 - void) / 32 / 2
+    assert torch.equal(found["mixed_ce"].pixels.valid, batch.views.valid[:2])
+
+
+@torch.no_grad()
+def test_q_is_of_the_pixels_of_all_ranks(monkeypatch):
+    """Another rank, whose images are smaller: 1000 pixels, 100 of them sure."""
+    monkeypatch.setattr(mixing_step, "sum_over_ranks", lambda counts: counts + torch.tensor([100.0, 1000.0]))
+    _, built = method()
+    sure_teacher(built, 1)
+    batch = dense_batch(HALF)
+    pixels = batch.semantic.numel()
+    q = built.mixing(batch, Words.of(batch), 0)[0]["mixed_ce"].weight
+    assert q == pytest.approx((pixels + 100) / (pixels + 1000))
 
 
 @torch.no_grad()

@@ -157,6 +157,65 @@ def test_a_box_without_disparity_is_matched_by_box_and_score_alone(monkeypatch):
     assert 0.5 < found.figures["distillation/depth_agreement"] <= 1, "the mean over the boxes where it is known"
 
 
+def test_without_a_known_depth_of_a_kept_pair_no_agreement_is_told(monkeypatch):
+    """A 0 would be read as masks that cross every depth edge."""
+    batch = small_batch([OBJECTS[1]], depth=False)
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    predicted = ImagePredictions(
+        boxes_xyxy=batch.instances[0].boxes_xyxy,
+        scores=torch.ones(1),
+        labels=torch.zeros(1, dtype=torch.long),
+        masks=box_masks(batch.instances[0].boxes_xyxy, (64, 96), 4).float(),
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.0, theta=2.0, step=0)
+    assert set(found.figures) == FIGURES - {"distillation/depth_agreement"}
+    assert found.figures["distillation/kept_an_image"] == 1
+
+
+def test_a_faint_mask_is_kept_and_one_of_another_place_is_not(monkeypatch):
+    """What is above the threshold is kept, however little its mask sums to; a box that it does not touch learns nothing from it."""
+    batch = small_batch([OBJECTS[1]])
+    box = batch.instances[0].boxes_xyxy
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    for detected, kept in ((box, [1.0]), (box + 200, [0.0])):
+        predicted = ImagePredictions(
+            boxes_xyxy=detected,
+            scores=torch.ones(1),
+            labels=torch.zeros(1, dtype=torch.long),
+            masks=box_masks(box, (64, 96), 4).float() * 0.01,
+        )
+        monkeypatch.setattr(distillation, "predict", lambda *_, found=predicted, **__: [found])
+        said = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.3, theta=2.0, step=0)
+        assert said.pseudo[0].confidence.tolist() == kept
+
+
+def test_all_detections_take_part_where_it_is_asked_for(monkeypatch):
+    batch, asked = small_batch([OBJECTS[1]]), []
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    nothing = ImagePredictions(
+        boxes_xyxy=torch.zeros(0, 4),
+        scores=torch.zeros(0),
+        labels=torch.zeros(0, dtype=torch.long),
+        masks=torch.zeros(0, 16, 24),
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_, config, **__: asked.append(config.min_score) or [nothing])
+    for every in (False, True):
+        config = DistillationConfig(all_detections=every)
+        distil(teacher, batch, config, depth_cost=lambda step: 0.3, theta=2.0, step=0)
+    assert asked == [pytest.approx((0.5 - 0.4) / 0.6), 0.0]
+
+
+def test_the_affinity_of_pseudo_masks_comes_in_over_a_ramp_whatever_the_matching():
+    weights = BoxDepthWeights(mask_affinity=0.1)
+    for matching, pseudo in (("depth_aware", [1.0, 1.0, 1.0]), ("greedy", [0.0, 0.5, 1.0])):
+        config = BoxDepthConfig(weights=weights, warm_up=0.1, distillation=DistillationConfig(matching=matching))
+        teacher = Teacher(small_network(), start=60, keep=0.9)
+        found = BoxDepth(config, steps=100, depth=True, guided=False, teacher=teacher).weights
+        assert [found["mask_affinity"](s) for s in (60, 65, 70)] == pytest.approx([0.0, 0.05, 0.1])
+        assert [found["pseudo_mask"](s) for s in (60, 65, 70)] == pytest.approx(pseudo)
+
+
 def test_a_larger_view_comes_back_to_the_students_cells(monkeypatch):
     """A disc seen at one and a half times the size lands where the student has it."""
     batch, scale = small_batch([OBJECTS[1]]), torch.tensor([[1.5, 1.5]])

@@ -36,7 +36,13 @@ def test_a_whole_step_as_published(golden):
     truth = golden["gt_labels_img0"]
     truth = torch.stack((torch.where(truth == 250, IGNORE, truth), torch.full_like(truth, IGNORE)))
     confidence, labels = believed(truth, golden["teacher_logits"][1:].softmax(1), [1])
-    pixels = Pixels(images=golden["images"], labels=labels, confidence=confidence, disparity=golden["disparity"][:, 0])
+    pixels = Pixels(
+        images=golden["images"],
+        labels=labels,
+        confidence=confidence,
+        disparity=golden["disparity"][:, 0],
+        valid=torch.ones_like(labels, dtype=torch.bool),
+    )
     other = pixels.of(partners(2))
     both = mixed(by_depth(pixels, other, margin=0.03), pixels, other)
     torch.testing.assert_close(both.images, golden["step_mixed_images"], **CLOSE)
@@ -44,7 +50,7 @@ def test_a_whole_step_as_published(golden):
     q = confident_share(both.confidence)
     torch.testing.assert_close(q, golden["step_weight_q"], **CLOSE)
     logits = golden["student_logits"].requires_grad_()
-    loss = weighted_cross_entropy(logits, both.labels, q)
+    loss = weighted_cross_entropy(logits, both.labels, q, valid=both.valid)
     torch.testing.assert_close(loss, golden["step_loss"], **CLOSE)
     torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], golden["step_grad_student_logits"], **CLOSE)
 
@@ -55,6 +61,20 @@ def test_cross_entropies_as_published(shared: Path):
     torch.testing.assert_close(labelled_cross_entropy(golden["ce_logits"], labels), golden["ce_mean"], **CLOSE)
     found = weighted_cross_entropy(golden["ce_logits"], labels, golden["ce_pixel_weights"])
     torch.testing.assert_close(found, golden["ce_pixelweighted"], **CLOSE)
+
+
+def test_padding_does_not_count_and_void_does():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(2, 3, 4, 6, generator=generator), torch.randint(0, 3, (2, 4, 6), generator=generator)
+    labels[0, 0] = IGNORE
+    q = torch.tensor(0.7)
+    whole = weighted_cross_entropy(logits, labels, q)
+    assert torch.equal(whole, weighted_cross_entropy(logits, labels, q, valid=torch.ones(2, 4, 6, dtype=torch.bool)))
+    void = torch.nn.functional.pad(labels, (0, 2), value=IGNORE)
+    wide = torch.nn.functional.pad(logits, (0, 2))
+    valid = torch.nn.functional.pad(torch.ones(2, 4, 6, dtype=torch.bool), (0, 2))
+    torch.testing.assert_close(weighted_cross_entropy(wide, void, q, valid=valid), whole)
+    torch.testing.assert_close(weighted_cross_entropy(wide, void, q), whole * 6 / 8)
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -81,6 +101,7 @@ def pixels(number: int) -> Pixels:
         labels=torch.randint(0, 5, (number, 6, 8), generator=generator),
         confidence=torch.rand(number, 6, 8, generator=generator),
         disparity=torch.rand(number, 6, 8, generator=generator),
+        valid=torch.rand(number, 6, 8, generator=generator) < 0.8,
     )
 
 
@@ -90,7 +111,7 @@ def test_every_map_of_a_mixture_is_of_the_same_image_there():
     mask = by_depth(one, other, margin=0.0)
     both = mixed(mask, one, other)
     assert 0.2 < mask.float().mean() < 0.8
-    for name in ("labels", "confidence"):
+    for name in ("labels", "confidence", "valid"):
         assert torch.equal(getattr(both, name)[mask], getattr(one, name)[mask])
         assert torch.equal(getattr(both, name)[~mask], getattr(other, name)[~mask])
     assert torch.equal(both.images.movedim(1, -1)[~mask], other.images.movedim(1, -1)[~mask])

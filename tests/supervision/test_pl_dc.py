@@ -97,7 +97,7 @@ def test_the_truth_is_never_looked_at_by_a_loss():
 
 
 def test_no_pseudo_label_teaches_no_background():
-    student, method = confident(class_threshold=1.1)
+    student, method = confident(class_threshold=1.0)
     losses = method.losses(student, mixed_batch(), START)
     assert losses.figures["pseudo/kept_an_image"] == 0
     assert losses.terms["pseudo_class"] == 0 and losses.terms["pseudo_class"].requires_grad
@@ -139,10 +139,20 @@ def test_only_the_bce_is_weighed_by_certainty():
 
 @pytest.mark.parametrize("form", ["A", "B"])
 def test_depth_keeps_fewer(form):
-    student, method = confident(depth_form=form, depth_threshold=1.01)
+    student, method = confident(depth_form=form, depth_threshold=0.999)
     assert method.losses(student, mixed_batch(depth=True), START).figures["pseudo/kept_an_image"] == 0
     student, method = confident(depth_form=form, depth_threshold=0.0)
     assert method.losses(student, mixed_batch(depth=True), START).figures["pseudo/kept_an_image"] > 0
+
+
+def test_a_mask_where_no_disparity_is_known_is_not_judged_by_it():
+    student, method = confident(depth_form="B", depth_threshold=0.999)
+    batch = mixed_batch(depth=True)
+    assert method.losses(student, batch, START).figures["pseudo/kept_an_image"] == 0
+    nowhere = torch.full_like(batch.views.disparity, torch.nan)
+    blind = replace(batch, views=replace(batch.views, disparity=nowhere))
+    plain = confident()[1].losses(student, batch, START).figures["pseudo/kept_an_image"]
+    assert method.losses(student, blind, START).figures["pseudo/kept_an_image"] == plain > 0
 
 
 @pytest.mark.parametrize("adapt_on", ["all", "kept"])

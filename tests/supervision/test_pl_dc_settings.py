@@ -38,6 +38,33 @@ def test_a_setting_without_effect_is_refused(config, head, said):
         check_method(config, depth=False, mask_head="condinst", head=head)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"burn_in": float("nan")}, r"method\.burn_in=nan: allowed is from 0 to 1"),
+        ({"burn_in": -0.5}, "from 0 to 1"),
+        ({"keep": 1.5}, r"method\.keep=1\.5: allowed is from 0 to below 1"),
+        ({"class_threshold": float("nan")}, "from 0 to 1"),
+        ({"mask_threshold": 2.0}, "from 0 to 1"),
+        ({"adapt_on": "all", "adapt_keep": 3.0}, "from 0 to 1"),
+        ({"adapt_on": "all", "floors": (0.5, 1.0)}, "two numbers"),
+        ({"query.points.number": 0}, r"method\.query\.points\.number=0: allowed is a whole number of at least 1"),
+        ({"query.points.uncertain": 2.0}, "from 0 to 1"),
+        ({"query.points.oversample": 0.5}, "at least 1"),
+        ({"query.no_object": -1.0}, "at least 0"),
+        ({"weights.pseudo_class": -1.0}, r"method\.weights\.pseudo_class=-1\.0"),
+        ({"weights.query_bce": float("nan")}, "a number of at least 0"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        check_method(vary(PlDcConfig(), settings), depth=False, mask_head="condinst", head="query")
+    of_head = {name: value for name, value in settings.items() if name.startswith("query.")}
+    if of_head:
+        with pytest.raises(UsageError, match=said):
+            check_method(vary(FullConfig(), of_head), depth=False, mask_head="condinst", head="query")
+
+
 def test_what_has_no_effect_without_boxes_or_disparity_has_one_with_them():
     for settings in ({"weights.projection": 2.0}, {"boxed.dilation": 1}, {"weights.depth_affinity": 1.0}):
         check_method(vary(PlDcConfig(), settings), depth=True, mask_head="condinst", head="query", words=KINDS)

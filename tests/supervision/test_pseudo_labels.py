@@ -54,6 +54,14 @@ def test_both_qualities_must_reach_their_threshold():
     assert kept(said, kept_by="class", class_threshold=level) == [0, 4]
 
 
+def test_a_class_that_is_not_believed_leaves_its_query_to_another():
+    """With thresholds a class the likelier of two may miss its own, and the other reach it."""
+    said = pairs([0.55, 0.44], [0.95, 0.95], query=[3, 3])
+    thresholds = torch.tensor([[0.795, 0.355], [0.9, 0.9]])
+    assert believed(said, thresholds, CONFIG).labels.tolist() == [1]
+    assert believed(said, thresholds - 0.3, CONFIG).labels.tolist() == [0], "a query is one object"
+
+
 def test_a_peak_between_the_pixels_is_no_mask():
     """At stride 4 a cell is above 0, and none of its pixels is."""
     peak = square(2, 2, side=1)
@@ -130,8 +138,10 @@ def test_targets_are_full_size_and_weighed_by_certainty():
         and targets.masks[0, 9:23, 9:23].all()
         and 250 <= targets.masks[0].sum() <= 256
     )
-    assert targets.pixel_weights.shape == (2, 16, 24)
-    assert targets.pixel_weights[0].min() > 0.99 and targets.pixel_weights[1].max() < 0.3
+    sure, unsure = targets.pixel_weights
+    assert sure.shape == unsure.shape == (64, 96) and unsure.max() < 0.3
+    # Sure in a cell and sure beside it: in between the logit goes through 0, and there nobody is.
+    assert sure[10:22, 10:22].min() > 0.99 and sure[12:20, 7:9].max() < 0.7
     assert as_targets(one, weigh_pixels=False).pixel_weights is None
     assert as_targets(labels_of([], []), weigh_pixels=True).masks.shape == (0, 64, 96)
 

@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_dense import SEVERAL_TASKS, tiny_dense, write_tiny_dense
 from weights import same_weights
 
 from depthbox.core.errors import UsageError
+from depthbox.models.dense_head import untrained_dense
 from depthbox.train.checkpoint import latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import run
 from depthbox.train.prepare import prepare
+from depthbox.train.semantic_pictures import _seen, pictures_of_classes
 from depthbox.train.stop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +52,18 @@ def test_the_colours_are_learnt(data: Path, tmp_path: Path) -> None:
     }
     found = run(tiny_dense(data, tmp_path / "run", **settings))
     assert found.scores["iou/red"] > 0.7 and found.scores["iou/green"] > 0.7
+
+
+def test_a_validation_map_that_cannot_be_used_is_no_panel_and_no_end_of_a_run(finished, tmp_path: Path) -> None:
+    """An id that the table does not have, in a map that was not among those read before the run; and one that is no picture."""
+    data = write_tiny_dense(tmp_path / "data")
+    job = prepare(tiny_dense(data, finished.out))
+    Image.new("L", (64, 48), 77).save(data / "val" / "labels" / "p_01.png")
+    (data / "val" / "labels" / "p_02.png").write_bytes(b"")
+    model = untrained_dense(job.experiment.model, classes=3).eval()
+    panels = [len(_seen(job, model, record)) for record in job.val.records]
+    assert panels == [3, 0, 0]
+    assert pictures_of_classes(job).keys() == {"predictions", "mixtures"}
 
 
 @pytest.mark.parametrize("settings", [{}, {"method.cross_domain": True, **OTHER}, SEVERAL_TASKS])

@@ -19,9 +19,18 @@ def test_steps_drop_the_rate_to_a_tenth_at_each_fraction_of_the_run():
     assert learning_rate(ScheduleConfig(steps=90))(60) not in (1.0, 0.1), "a cosine unless asked"
 
 
+def test_poly_is_the_published_factor_of_the_whole_run_beside_the_warm_up():
+    rate = learning_rate(ScheduleConfig(steps=100, warm_up=0.0, decay="poly"))
+    assert [rate(step) for step in (0, 1, 50, 99)] == [(1 - step / 100) ** 0.9 for step in (0, 1, 50, 99)]
+    assert rate(100) == 1e-6, "never 0"
+    warm = learning_rate(ScheduleConfig(steps=100, warm_up=0.1, decay="poly"))
+    assert warm(4) == pytest.approx(0.5 * rate(4)) and warm(9) == rate(9)
+
+
 def test_a_schedule_that_cannot_be_is_refused():
     for settings, words in (
-        ({"decay_at": (0.5,)}, "decay_at has no effect on a cosine; set schedule.decay=steps"),
+        ({"decay_at": (0.5,)}, "decay_at has no effect on schedule.decay=cosine; set schedule.decay=steps"),
+        ({"decay": "poly", "decay_at": (0.5,)}, "decay_at has no effect on schedule.decay=poly"),
         ({"decay": "steps", "decay_at": (0.5, 60_000.0)}, "takes fractions of the run"),
         ({"decay": "steps", "decay_at": (0.0,)}, "takes fractions of the run"),
     ):

@@ -52,6 +52,12 @@ def test_maps_are_read_as_the_run_read_them(data, tmp_path, monkeypatch):
     assert np.isnan(row.disparity[0]).all() and row.disparity[-1, 0] == 1 > row.disparity[1, 0]
 
 
+def test_a_disturbed_map_is_shown_as_the_run_learns_from_it(data, tmp_path, monkeypatch):
+    exact = rows_of(data, tmp_path / "a", monkeypatch, "depth.source=maps:train/depth")[3]
+    coarse = rows_of(data, tmp_path / "b", monkeypatch, "depth.source=maps:train/depth", "depth.disturb.levels=3")[3]
+    assert len(np.unique(exact.disparity)) > 3 == len(np.unique(coarse.disparity))
+
+
 def test_a_network_says_the_depth_of_validation_photos(data, tmp_path, monkeypatch):
     rows = rows_of(data, tmp_path, monkeypatch, "depth.source=builtin")
     assert len(rows) == 3 and all(row.disparity is not None and row.depth_edges is not None for row in rows)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from depthbox.train import context, loop, worker
 from depthbox.train.checkpoint import hand_over, latest_checkpoint
 from depthbox.train.context import RunContext
 from depthbox.train.launch import Watch, run
+from depthbox.train.prepare import prepare
 from depthbox.train.stop import Enough, Interrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -183,6 +185,42 @@ def test_a_finished_model_is_fine_tuned_to_other_classes(data: Path, tmp_path: P
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second"))
     assert torch.equal(first["controller.conv.weight"], second["controller.conv.weight"])
     assert second["detector.classify.weight"].shape[0] == 1 and first["detector.classify.weight"].shape[0] == 2
+
+
+def test_as_many_other_classes_are_told_apart_anew(data: Path, tmp_path: Path, caplog) -> None:
+    """A box is no person: what the two have in common is a number."""
+    run(tiny(data, tmp_path / "first"))
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    for file in other.glob("*.json"):
+        content = json.loads(file.read_text())
+        for category, name in zip(content["categories"], ("person", "rider"), strict=True):
+            category["name"] = name
+        file.write_text(json.dumps(content))
+    still = {"model.init": str(tmp_path / "first"), "schedule.learning_rate": 0.0, "schedule.weight_decay": 0.0}
+    with caplog.at_level(logging.INFO, logger="depthbox"):
+        run(tiny(other, tmp_path / "second", **still))
+    assert "taken in part: detector" in caplog.text
+    run(tiny(data, tmp_path / "same", **still))
+    first, second, same = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second", "same"))
+    for name in ("detector.classify.weight", "detector.classify.bias"):
+        assert torch.equal(first[name], same[name]) and not torch.equal(first[name], second[name])
+    assert torch.equal(first["controller.conv.weight"], second["controller.conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"data.views.short_side": 0}, r"data\.views\.short_side=0"),
+        ({"data.views.scale": (0.0, 1.0)}, "0 < least <= most"),
+        ({"data.views.grey": 3.0}, r"data\.views\.grey=3: allowed is from 0 to 1"),
+        ({"inference.top": 0}, r"inference\.top=0"),
+        ({"inference.mask_nms_iou": 0.5}, r"has no effect with model\.head=dynamic"),
+    ],
+)
+def test_views_and_predictions_that_cannot_be_are_refused(data: Path, tmp_path: Path, settings, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        prepare(tiny(data, tmp_path / "o", **settings))
 
 
 def test_a_finished_model_goes_to_boxes_of_a_street(data: Path, tmp_path: Path) -> None:

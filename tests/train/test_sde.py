@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny_data import tiny_experiment, write_tiny_data
 from tiny_video import tiny_sde, write_tiny_video
 from weights import same_weights
@@ -44,11 +46,15 @@ def test_scores_beside_the_prior_a_picture_and_words_about_scale(finished):
     assert finished.picture is not None and finished.picture.is_file()
 
 
-@pytest.mark.parametrize("distance", [0.0, 0.01])
-def test_a_stopped_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, monkeypatch, distance: float) -> None:
+@pytest.mark.parametrize(("distance", "init"), [(0.0, False), (0.01, False), (0.01, True)])
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    data: Path, tmp_path: Path, monkeypatch, distance: float, init: bool
+) -> None:
     settings: dict[str, object] = {"method.weights.feature_distance": distance}
     if distance:  # needs weights to stay near to
         settings |= {"model.backbone": "mobilenetv2_100", "model.weights": "builtin"}
+    if init:
+        settings["model.init"] = str(run(tiny_sde(data, tmp_path / "phase_one", **settings)).out)
     run(tiny_sde(data, tmp_path / "whole", **settings))
     asked = iter([False, False, True] + [False] * 9)
     monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
@@ -67,9 +73,36 @@ def test_the_encoder_that_distance_is_measured_from_drops_nothing(data: Path, tm
         "method.weights.feature_distance": 0.01,
     }
     experiment = tiny_sde(data, tmp_path, **settings)
-    student = initial_model(experiment, classes=0).train()
+    student = initial_model(experiment, classes=()).train()
     (kept,) = build_method(experiment.method, student, steps=1, depth=False).modules().values()
     assert not any(part.training for part in kept.modules()) and student.backbone.training
+
+
+@pytest.mark.parametrize("dilated", [False, True])
+def test_distance_is_measured_from_the_pretrained_encoder_after_another_run(
+    data: Path, tmp_path: Path, dilated: bool
+) -> None:
+    settings = {
+        "model.backbone": "mobilenetv2_100",
+        "model.weights": "builtin",
+        "model.dilated": dilated,
+        "method.weights.feature_distance": 0.01,
+    }
+    student = initial_model(tiny_sde(data, tmp_path, **settings), classes=())
+    pretrained = {name: tensor.clone() for name, tensor in student.backbone.state_dict().items()}
+    moved = {name: t + 0.01 * t.is_floating_point() for name, t in student.state_dict().items()}
+    save_file(moved, tmp_path / "phase_one.safetensors")
+    experiment = tiny_sde(data, tmp_path, **settings, **{"model.init": str(tmp_path / "phase_one.safetensors")})
+    student = initial_model(experiment, classes=())
+    drawn = torch.get_rng_state()
+    (kept,) = build_method(experiment.method, student, steps=1, depth=False).modules().values()
+    found, begun = kept.state_dict(), student.backbone.state_dict()
+    assert found.keys() == pretrained.keys() and all(torch.equal(found[name], pretrained[name]) for name in found)
+    assert not any(torch.equal(found[name], begun[name]) for name in found if found[name].is_floating_point())
+    assert not any(part.training for part in kept.modules()) and not any(p.requires_grad for p in kept.parameters())
+    assert torch.equal(drawn, torch.get_rng_state())
+    images = torch.rand(1, 3, 64, 64)
+    assert [f.shape for f in kept(images)] == [f.shape for f in student.backbone(images)]
 
 
 def test_it_is_the_depth_of_another_run_and_is_cached(finished, tmp_path: Path) -> None:

@@ -27,6 +27,12 @@ def test_healthy_short_and_early_runs_are_left_alone():
     assert CollapseWatch(steps=9).look({"loss/total": 1.0}, step=9) == ""
 
 
+def test_a_run_with_few_lines_is_told_by_the_last_of_them():
+    watch = CollapseWatch(steps=450, log_every=100)
+    said = [watch.look({"mask_box_ratio": 0.99}, step=step) for step in (100, 200, 300, 400, 450)]
+    assert [bool(text) for text in said] == [False, False, False, True, False]
+
+
 def test_lines_of_steps_without_boxes_neither_warn_nor_interrupt_a_count():
     watch = CollapseWatch(steps=9)
     lines = [{"mask_box_ratio": 0.97}, {"loss/total": 1.0}] * 5

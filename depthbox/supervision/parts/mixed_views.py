@@ -27,12 +27,18 @@ class Pixels:
     """Float "B H W": 1 where the label is the truth, 0 where there is none."""
     disparity: Tensor | None
     """Float "B H W" in [0, 1], NaN where unknown."""
+    valid: Tensor
+    """Bool "B H W", False on padding."""
 
     def of(self, places: Sequence[int]) -> "Pixels":
         rows = torch.tensor(list(places), dtype=torch.int64, device=self.images.device)
         disparity = None if self.disparity is None else self.disparity[rows]
         return Pixels(
-            images=self.images[rows], labels=self.labels[rows], confidence=self.confidence[rows], disparity=disparity
+            images=self.images[rows],
+            labels=self.labels[rows],
+            confidence=self.confidence[rows],
+            disparity=disparity,
+            valid=self.valid[rows],
         )
 
 
@@ -84,6 +90,7 @@ def mixed(mask: Tensor, own: Pixels, other: Pixels) -> Pixels:
         labels=mix(mask, own.labels, other.labels),
         confidence=mix(mask, own.confidence, other.confidence),
         disparity=None,
+        valid=mix(mask, own.valid, other.valid),
     )
 
 

@@ -1,17 +1,16 @@
 """The mixtures of a step: which images of a batch meet, what the teacher believes of them, how much that counts (METHODS 3.3, 3.5)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from depthbox.core.batch import Batch
-from depthbox.core.dist import mean_over_ranks
+from depthbox.core.dist import sum_over_ranks
 from depthbox.core.domains import domain_pairs
 from depthbox.core.shapes import IGNORE
 from depthbox.models.dense_head import DenseNetwork
-from depthbox.ops.mixing import confident_share
 from depthbox.supervision.config import DepthSsdaConfig
 from depthbox.supervision.parts.mixed_views import (
     Pixels,
@@ -60,35 +59,35 @@ class Mixture:
     """Bool "M H W": the own image's pixels."""
     weight: Tensor
     """Of each pixel's cross-entropy: a scalar, or "M H W"."""
+    q: Tensor
+    """The share of confident pixels, of the global batch: of the mixed ones, or for mixtures of two domains of the target's before they are mixed."""
     own: Sequence[int]
     other: Sequence[int]
     """Places in the batch."""
 
 
 class Mixing:
-    """Teacher and mixtures of a run; `source`: batches hold images of another domain. With one, q is of the unmixed target (3.5) in `mixed_ce` too."""
+    """Teacher and mixtures of a run."""
 
-    def __init__(self, config: DepthSsdaConfig, teacher: Teacher, *, source: bool) -> None:
+    def __init__(self, config: DepthSsdaConfig, teacher: Teacher) -> None:
         assert isinstance(teacher.model, DenseNetwork)
-        self.config, self.teacher, self.source, self.model = config, teacher, source, teacher.model
+        self.config, self.teacher, self.model = config, teacher, teacher.model
 
     @torch.no_grad()
     def __call__(self, batch: Batch, words: Words, step: int) -> tuple[dict[str, Mixture], dict[str, Tensor]]:
         """Mixtures by the name of their loss, and figures about them; every rank calls it at every step."""
         pixels, figures = self._known(batch, words)
-        share = self._share(pixels.of(words.target)) if self.source else None
         found = {}
         if self.config.mixing != "none":
-            found["mixed_ce"] = self._of_target(batch, pixels, words.target, share, step)
+            found["mixed_ce"] = self._of_target(batch, pixels, words.target, step)
         if self.config.cross_domain:
-            assert share is not None, "cross-domain mixing needs a source"
-            found["cross_domain_ce"] = self._across(batch, pixels, share, step)
+            found["cross_domain_ce"] = self._across(batch, pixels, words.target, step)
         for name, mixture in found.items():
             named, taught = name.removesuffix("_ce"), mixture.pixels.labels != IGNORE
             figures |= {
                 f"{named}/own_share": mixture.mask.float().mean(),
                 f"{named}/taught_share": taught.float().mean(),
-                f"{named}/q": share if share is not None else mixture.weight.mean(),
+                f"{named}/q": mixture.q,
             }
         return found, figures
 
@@ -103,44 +102,48 @@ class Mixing:
         )
         confidence, labels = believed(truth, probabilities * views.valid[looked][:, None], looked)
         disparity = None if views.disparity is None else views.disparity[:, 0]
-        found = Pixels(images=views.weak, labels=labels, confidence=confidence, disparity=disparity)
+        found = Pixels(images=views.weak, labels=labels, confidence=confidence, disparity=disparity, valid=views.valid)
         known = None if batch.semantic_truth is None else batch.semantic_truth[looked]
         return found, pseudo_figures(confidence[looked], labels[looked], known, threshold=self.config.confidence)
 
-    def _of_target(self, batch: Batch, pixels: Pixels, target: list[int], share: Tensor | None, step: int) -> Mixture:
-        """Both orders of pairs of target images; every other step they meet others."""
+    def _of_target(self, batch: Batch, pixels: Pixels, target: list[int], step: int) -> Mixture:
+        """Both orders of pairs of target images; every other step they meet others. All weighs q, the confident share of the mixed pixels (3.3)."""
         other = [target[place] for place in partners(len(target), apart=1 + step % 2)]
         names = _names(batch, step, target, other)
         one, two = pixels.of(target), pixels.of(other)
         by_depths = self.config.mixing == "depth"
         mask = by_depth(one, two, margin=self.config.margin) if by_depths else by_classes(one, names)
         both = self._strong(mixed(mask, one, two), names)
-        return Mixture(pixels=both, mask=mask, weight=self._weight(both, share), own=target, other=other)
+        q = self._share(both)
+        return Mixture(pixels=both, mask=mask, weight=self._weight(both, q), q=q, own=target, other=other)
 
-    def _across(self, batch: Batch, pixels: Pixels, share: Tensor, step: int) -> Mixture:
-        """Source pixels in front of target pixels, whose word counts by `share`; the margin's sign is drawn."""
+    def _across(self, batch: Batch, pixels: Pixels, target: list[int], step: int) -> Mixture:
+        """Source pixels in front of target pixels, whose word weighs q, the confident share of the unmixed target (3.5); the margin's sign is drawn."""
         pairs = domain_pairs(batch.supervision)
         own, other = [source for source, _ in pairs], [target for _, target in pairs]
         names = _names(batch, step, own, other)
         one, two = pixels.of(own), pixels.of(other)
         mask = by_depth(one, two, margin=domain_margins(self.config.margin, names, one.images))
         both = self._strong(mixed(mask, one, two), names)
-        weight = torch.where(mask, torch.ones_like(share), self._weight(both, share))
-        return Mixture(pixels=both, mask=mask, weight=weight, own=own, other=other)
+        q = self._share(pixels.of(target))
+        weight = torch.where(mask, torch.ones_like(q), self._weight(both, q))
+        return Mixture(pixels=both, mask=mask, weight=weight, q=q, own=own, other=other)
 
-    def _weight(self, pixels: Pixels, share: Tensor | None) -> Tensor:
-        """What the labels of mixtures count: `share` alike for all of a step (their own where it is None), or 1 and 0 pixel by pixel."""
+    def _weight(self, pixels: Pixels, q: Tensor) -> Tensor:
+        """What the labels of mixtures count: `q` alike for all of a step, or 1 and 0 pixel by pixel."""
         if self.config.trust == "pixel":
             return (pixels.confidence >= self.config.confidence).to(pixels.images.dtype)
-        return self._share(pixels) if share is None else share
+        return q
 
     def _share(self, pixels: Pixels) -> Tensor:
-        """q of the global batch."""
-        return mean_over_ranks(confident_share(pixels.confidence, threshold=self.config.confidence))
+        """`ops.mixing.confident_share` of the global batch: of its pixels that are no padding. Unlabelled ones count, as unsure."""
+        sure = (pixels.confidence >= self.config.confidence) & pixels.valid
+        counts = sum_over_ranks(torch.stack((sure.sum(), pixels.valid.sum())).float())
+        return counts[0] / counts[1].clamp(min=1)
 
     def _strong(self, pixels: Pixels, names: Sequence[tuple[int, ...]]) -> Pixels:
         images = strong_mixture(pixels.images, names, jitter=self.config.jitter, blur=self.config.blur)
-        return Pixels(images=images, labels=pixels.labels, confidence=pixels.confidence, disparity=None)
+        return replace(pixels, images=images)
 
 
 def _names(batch: Batch, step: int, own: Sequence[int], other: Sequence[int]) -> list[tuple[int, ...]]:

@@ -16,7 +16,11 @@ def labelled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return global_mean(total, (labels != IGNORE).sum())
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """`ops.mixing.mixed_cross_entropy` over all ranks: mean over *all* pixels of weight * CE, IGNORE costs 0 and counts; `weight` "B H W" or a scalar."""
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """`ops.mixing.mixed_cross_entropy` over all ranks: mean over *all* pixels of weight * CE, IGNORE costs 0 and counts; `weight` "B H W" or a scalar.
+
+    `valid` (bool "B H W", None: everywhere) is false on padding, which is no pixel: its labels are IGNORE, and it does not count.
+    """
     costs = weight * F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-    return global_mean(costs.sum(), torch.tensor(float(labels.numel()), device=logits.device))
+    count = torch.tensor(float(labels.numel()), device=logits.device) if valid is None else valid.sum()
+    return global_mean(costs.sum(), count)

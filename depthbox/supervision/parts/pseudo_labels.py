@@ -39,7 +39,7 @@ class PseudoLabels:
 
 def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> PseudoLabels:
     """The pairs whose qualities reach `thresholds` "2 N" (class, mask; `config.kept_by` says which of them count), whose mask is larger than `min_pixels` and
-    has a pixel at full size. Of a query only its likeliest class; of masks that overlap by more than `pseudo_nms_iou` only the first.
+    has a pixel at full size. Of a query only the likeliest of its classes that do; of masks that overlap by more than `pseudo_nms_iou` only the first.
 
     Area: the pixels of the mask; where the class alone counts (guided distillation), its quality is above the threshold and the area is the sum of
     probabilities at stride 4.
@@ -52,7 +52,7 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
             good = c * s >= config.class_threshold
         case "class":
             good = c > config.class_threshold
-    again = (pairs.query[:, None] == pairs.query).tril(-1).any(1)
+    again = ((pairs.query[:, None] == pairs.query) & good).tril(-1).any(1)
     every = PseudoLabels(query=pairs.query, labels=pairs.labels, class_quality=c, mask_quality=s, logits=pairs.logits)
     # A hundred masks at full size take time, so only the good ones are looked at there.
     chosen = every.taken((good & ~again).nonzero()[:, 0])
@@ -76,20 +76,26 @@ def uncertainty(logits: Tensor) -> Tensor:
 
 
 def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
-    """Masks [m > 0] at full size; with `weigh_pixels` a pixel counts 1 - u in the BCE."""
+    """Masks [m > 0] at full size; with `weigh_pixels` a pixel counts 1 - u in the BCE, u at full size too: between a sure cell and its sure
+    neighbour outside the mask lie the pixels that nobody is sure of."""
+    logits = _enlarged(kept.logits)
     return QueryTargets(
         labels=kept.labels,
-        masks=full_size(kept.logits).float(),
-        pixel_weights=1 - uncertainty(kept.logits) if weigh_pixels else None,
+        masks=(logits > 0).float(),
+        pixel_weights=1 - uncertainty(logits) if weigh_pixels else None,
     )
 
 
 def full_size(logits: Tensor) -> Tensor:
     """Bool masks "N H W" of logits "N h w" at stride 4."""
+    return _enlarged(logits) > 0
+
+
+def _enlarged(logits: Tensor) -> Tensor:
     height, width = (MASK_STRIDE * side for side in logits.shape[-2:])
     if not len(logits):
-        return torch.zeros((0, height, width), dtype=torch.bool, device=logits.device)
-    return F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0] > 0
+        return logits.new_zeros((0, height, width))
+    return F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from depthbox.models.query_head import QueryOutputs, QuerySegmenter
 from depthbox.models.query_predict import best_pairs
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.category import CategoryPrior, fused, mask_pooled
-from depthbox.supervision.parts.matching import right_similarity
+from depthbox.supervision.parts.matching import depth_known, right_similarity
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, depth_quality, verdict
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.thresholds import Thresholds
@@ -51,7 +51,7 @@ class Teaching:
         """Every rank calls it at every step from the teacher's start on, with however few images."""
         # The labelled images are looked at for the features that the second opinion learns from.
         seen = torch.cat((unlabelled, labelled)) if self.prior is not None else unlabelled
-        outputs = self.model(batch.views.weak[seen], batch.views.valid[seen]) if len(seen) else None
+        outputs = self._look(batch, seen) if len(seen) else None
         kept = [self._of_image(batch, outputs, at, i) for at, i in enumerate(unlabelled.tolist())] if outputs else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
@@ -60,6 +60,10 @@ class Teaching:
             self._learn(batch, outputs, labelled, kept)
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
         return Taught(kept=kept, figures=self._figures(kept, before, truth, batch))
+
+    def _look(self, batch: Batch, images: Tensor) -> QueryOutputs:
+        valid = batch.views.valid[images]
+        return self.model(batch.views.weak[images], valid).within(valid)
 
     def _of_image(self, batch: Batch, outputs: QueryOutputs, at: int, image: int) -> PseudoLabels:
         pairs = best_pairs(outputs.class_logits[-1, at], outputs.masks[-1, at], top=TOP)
@@ -71,14 +75,15 @@ class Teaching:
         return kept
 
     def _with_depth(self, batch: Batch, image: int, kept: PseudoLabels) -> PseudoLabels:
-        """Those whose pixels are at their neighbours' depth."""
+        """Those whose pixels are at their neighbours' depth, or at no depth that is known."""
         views, c = batch.views, self.config
         assert views.disparity is not None
         one = slice(image, image + 1)
         similarity = right_similarity(views.disparity[one], views.valid[one], theta=c.depth_theta)[0]
         size_hw = (views.weak.shape[-2], views.weak.shape[-1])
         quality = depth_quality(kept.logits, similarity, size_hw, form=c.depth_form)
-        return kept.taken((quality >= c.depth_threshold).nonzero()[:, 0])
+        good = (quality >= c.depth_threshold) | ~depth_known(kept.logits > 0, similarity)
+        return kept.taken(good.nonzero()[:, 0])
 
     def _corrected(
         self, batch: Batch, outputs: QueryOutputs | None, at: int, image: int, kept: PseudoLabels, step: int
