@@ -19,7 +19,8 @@ class QueryGraph(nn.Module):
         self.model, self.config = model, config
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        outputs = self.model(images, not_padding(images))
+        valid = not_padding(images)
+        outputs = self.model(images, valid).within(valid)
         logits = on_mask_cells(outputs.masks[-1])
         batch, queries = logits.shape[:2]
         table = outputs.class_logits[-1].softmax(-1)[:, :, :-1]
