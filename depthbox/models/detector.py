@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,11 @@ class DenseOutputs:
     """Int64 "P"."""
     tower: list[Tensor]
     """Box-tower features "B C h w" by level, for the controller."""
+
+    def of(self, images: slice) -> "DenseOutputs":
+        """What it says of some of the images."""
+        per_image = {name: getattr(self, name)[images] for name in ("class_logits", "boxes_xyxy", "quality_logits")}
+        return replace(self, tower=[level[images] for level in self.tower], **per_image)
 
 
 def locations(height: int, width: int, stride: int, *, device: torch.device | None = None) -> Tensor:

@@ -37,7 +37,9 @@ class QueryPairs:
     mask_quality: Tensor
     """Float "N" in 0..1."""
     logits: Tensor
-    """Mask logits "N h w"."""
+    """Mask logits "N h w" at stride 4."""
+    boxes_xyxy: Tensor | None = None
+    """A detector's "N 4", whose mask cells lie on the pixel 4 c + 2; None: of queries, whose cells lie on that pixel's edge."""
 
 
 def best_pairs(class_logits: Tensor, masks: Tensor, *, top: int) -> QueryPairs:

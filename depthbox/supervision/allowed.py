@@ -8,6 +8,7 @@ from depthbox.core.errors import UsageError
 from depthbox.supervision.config import (
     BoxDepthConfig,
     BoxDepthWeights,
+    DetectorWeights,
     PairwiseConfig,
     PlDcConfig,
     PlDcWeights,
@@ -72,6 +73,9 @@ def check_pl_dc_numbers(config: PlDcConfig) -> None:
     """The same of `pl_dc`, its points and its weights."""
     _check(config, (*PL_DC.items(), *_not_negative(config.weights)), "method.")
     check_query_numbers(config.query)
+    detector = config.detector
+    rules = {"masks_per_image": BOX_DEPTH["masks_per_image"], "pseudo_background": PL_DC["pseudo_no_object"]}
+    _check(detector, (*rules.items(), *_not_negative(detector.weights)), "method.detector.")
     for name in ("lowest", "floors"):
         if not all(0 <= v < 1 for v in getattr(config, name)):
             raise UsageError(f"method.{name}={getattr(config, name)}: allowed are two numbers from 0 to below 1")
@@ -98,7 +102,7 @@ def check_box_depth_numbers(config: BoxDepthConfig) -> None:
         )
 
 
-def _not_negative(weights: BoxDepthWeights | PlDcWeights) -> list[tuple[str, Rule]]:
+def _not_negative(weights: BoxDepthWeights | PlDcWeights | DetectorWeights) -> list[tuple[str, Rule]]:
     return [(f"weights.{name}", NOT_NEGATIVE) for name in flatten(weights)]
 
 

@@ -48,12 +48,10 @@ class BoxDepth:
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         edges = active_edges(batch.views, self.config, depth=self.depth)
         distilled = self._distilled(batch, step)
-        found = instance_step(
-            student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
-        )
+        found = instance_step(student, batch.views.strong, batch.instances, masks_per_image=self.config.masks_per_image)
         drawn, boxed = _by_word(found, batch) if self.mixed else (None, found)
         logits, size_hw = boxed.masks.logits, (batch.views.strong.shape[-2], batch.views.strong.shape[-1])
-        terms = found.terms | {
+        terms = found.detection(quality=self.config.box_quality) | {
             "projection": projection(logits, boxed.boxes),
             "box_prior": box_prior(logits, boxed.positives.boxes_xyxy, size_hw, size=self.config.prior_size),
         }

@@ -26,6 +26,7 @@ from depthbox.supervision.config import (
     BoxTermsConfig,
     DepthSsdaConfig,
     DepthSsdaWeights,
+    DetectorWeights,
     DistillationConfig,
     FullConfig,
     PlDcConfig,
@@ -40,6 +41,7 @@ from depthbox.supervision.full_query import FullQuery
 from depthbox.supervision.method import Classes, Method
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc
+from depthbox.supervision.pl_dc_detector import PlDcDetector
 from depthbox.supervision.selfsup import SelfSupervised
 
 __all__ = ["MethodConfig", "build_method", "build_ssda", "check_method", "check_picked", "check_ssda"]
@@ -62,8 +64,8 @@ def check_method(
         case FullConfig():
             _check_full(config, head)
         case PlDcConfig():
-            _check_pl_dc(config, depth=depth, head=head)
-            _check_boxed(config, depth=depth, boxed="boxes" in words)
+            _check_pl_dc(config, depth=depth, mask_head=mask_head, head=head)
+            _check_boxed(config, depth=depth, boxed="boxes" in words, head=head)
         case BoxDepthConfig():
             _check_box_depth(config, depth=depth, mask_head=mask_head, head=head)
             if "masks" not in words:
@@ -80,9 +82,10 @@ def _check_full(config: FullConfig, head: str) -> None:
         raise UsageError("method.weights, box_quality and masks_per_image are of model.head=dynamic; see method.query")
 
 
-def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
-    if head != "query":
-        raise UsageError("this method takes its pseudo masks from queries; set model.head=query")
+def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) -> None:
+    if mask_head != "condinst":
+        raise UsageError(f"this method does not teach model.mask_head={mask_head}; set model.mask_head=condinst")
+    _check_head(config, head)
     if config.depth_form != "off" and not depth:
         raise UsageError("method.depth_form compares a mask with disparity; set depth.source")
     if config.category == "open_clip" and not config.clip.weights:
@@ -96,25 +99,41 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, head: str) -> None:
         )
 
 
+def _check_head(config: PlDcConfig, head: str) -> None:
+    """`detector` is of one head, what queries learn of the other."""
+    if head == "query":
+        _refuse(config, PlDcConfig(), ("detector",), "method.", "is of model.head=dynamic; see method.weights")
+        return
+    of_queries = "is of model.head=query; see method.detector"
+    _refuse(config, PlDcConfig(), ("weights", "query", "pseudo_no_object"), "method.", of_queries)
+    _refuse(config.boxed, BoxTermsConfig(), ("cost_class", "cost_projection"), "method.boxed.", of_queries)
+
+
 def check_picked(config: MethodConfig, start: str) -> None:
     """What only picked queries learn; `start` is `model.query.start`."""
     if isinstance(config, PlDcConfig) and config.weights.pseudo_start and start != "picked":
         raise UsageError("method.weights.pseudo_start teaches where to pick queries; set model.query.start=picked")
 
 
-def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool) -> None:
-    """What boxes alone, colour and disparity teach queries."""
+def _check_boxed(config: PlDcConfig, *, depth: bool, boxed: bool, head: str) -> None:
+    """What boxes alone, colour and disparity teach."""
     check_pairwise_numbers(config.boxed, "method.boxed.")
-    weights, usual = config.weights, PlDcWeights()
+    weights: PlDcWeights | DetectorWeights = config.weights
+    usual: PlDcWeights | DetectorWeights = PlDcWeights()
+    prefix = "method.weights."
+    of_boxes: Sequence[str] = OF_BOXES
+    if head == "dynamic":
+        weights, usual, prefix = config.detector.weights, DetectorWeights(), "method.detector.weights."
+        of_boxes = [name for name in OF_BOXES if name != "boxed_class"]
     if not boxed:
         unheard = "has no effect without images that have boxes alone; name them: data.train.boxed and data.boxed_share"
-        _refuse(weights, usual, OF_BOXES, "method.weights.", unheard)
+        _refuse(weights, usual, of_boxes, prefix, unheard)
         affine = weights.pseudo_color_affinity > 0 or weights.pseudo_depth_affinity > 0
         silent = ("cost_class", "cost_projection", "prior_size") if affine else [f.name for f in fields(BoxTermsConfig)]
         _refuse(config.boxed, BoxTermsConfig(), silent, "method.boxed.", unheard)
     if not depth:
         _refuse(config.boxed, BoxTermsConfig(), OF_DEPTH, "method.boxed.")
-        _refuse(weights, usual, ("depth_affinity", "pseudo_depth_affinity"), "method.weights.")
+        _refuse(weights, usual, ("depth_affinity", "pseudo_depth_affinity"), prefix)
 
 
 def _check_box_depth(config: BoxDepthConfig, *, depth: bool, mask_head: str, head: str) -> None:
@@ -164,9 +183,12 @@ def build_method(
             return FullQuery(config, picked=student.config.query.start == "picked")
         return Full(config)
     if isinstance(config, PlDcConfig):
+        boxed = "boxes" in words
+        if isinstance(student, Segmenter):
+            return PlDcDetector(config, student, steps=steps, classes=classes, depth=depth, boxed=boxed)
         assert isinstance(student, QuerySegmenter)
         check_picked(config, student.config.query.start)
-        return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed="boxes" in words)
+        return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed=boxed)
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
         frozen = _pretrained_encoder(student) if config.weights.feature_distance else None

@@ -7,8 +7,8 @@ from depthbox.core.config import added
 from depthbox.supervision.video_config import SdeWeights, VideoTermsConfig
 
 __all__ = [
-    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DistillationConfig", "FullConfig", "FullWeights", "PairwiseConfig", "PlDcConfig", "PlDcWeights",
-    "PointsConfig", "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights", "VideoTermsConfig",
+    "BoxDepthConfig", "BoxDepthWeights", "BoxTermsConfig", "ClipConfig", "DepthSsdaConfig", "DepthSsdaWeights", "DetectorWeights", "DistillationConfig", "FullConfig", "FullWeights", "PairwiseConfig", "PlDcConfig", "PlDcWeights",
+    "PointsConfig", "QueryTermsConfig", "QueryWeights", "SdeConfig", "SdeWeights", "SemiDetectorConfig", "VideoTermsConfig",
 ]  # fmt: skip
 
 
@@ -197,6 +197,39 @@ class PlDcWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorWeights:
+    """As `PlDcWeights`, for a detector: `pseudo_class`, `pseudo_box` and `pseudo_quality` are its three losses on unlabelled images."""
+
+    class_focal: float = 1.0
+    box_giou: float = 1.0
+    box_quality: float = 1.0
+    mask_dice: float = 1.0
+    mask_bce: float = 1.0
+    pseudo_class: float = 1.0
+    pseudo_box: float = 1.0
+    pseudo_quality: float = 1.0
+    pseudo_mask_dice: float = 1.0
+    pseudo_mask_bce: float = 1.0
+    pseudo_color_affinity: float = 0.0
+    pseudo_depth_affinity: float = 0.0
+    projection: float = 1.0
+    box_prior: float = 1.0
+    color_affinity: float = 1.0
+    depth_affinity: float = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemiDetectorConfig:
+    """Semi-supervised training of a detector with dynamic masks (ours; published for queries): its losses are those of `full` and, with boxes alone, of
+    `box_depth`. `pseudo_background` is what the locations of unlabelled images weigh in `pseudo_class` where no object is kept."""
+
+    weights: DetectorWeights = DetectorWeights()
+    pseudo_background: float = 1.0
+    box_quality: Literal["iou", "centerness"] = "iou"
+    masks_per_image: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipConfig:
     """`method.category=open_clip`: a model's name, its weights (a file of this machine) and descriptions a class, each with `{}` for the name."""
 
@@ -217,7 +250,8 @@ class PlDcConfig(OneView):
     are of the class. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
     no background: most of what is not kept may be an object). `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
-    `boxed` is about images with boxes alone, and about the affinities of pseudo masks.
+    `boxed` is about images with boxes alone, and about the affinities of pseudo masks. With `model.head=dynamic` (ours) `detector` stands in for `weights` and
+    `query`; class quality is then the detection's score, which stays low (0.5 is a sure one): thresholds for it are lower.
     """
 
     weights: PlDcWeights = PlDcWeights()
@@ -242,6 +276,7 @@ class PlDcConfig(OneView):
     depth_threshold: float = 0.8
     depth_theta: float = 2.0
     boxed: BoxTermsConfig = added(BoxTermsConfig())
+    detector: SemiDetectorConfig = added(SemiDetectorConfig())
     needs_masks: bool = True
     learns_from: ClassVar[tuple[str, ...]] = ("masks", "boxes", "none")
 

@@ -24,9 +24,8 @@ class Full(Teacherless):
         }
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
-        found = instance_step(
-            student, batch, quality=self.config.box_quality, masks_per_image=self.config.masks_per_image
-        )
+        found = instance_step(student, batch.views.strong, batch.instances, masks_per_image=self.config.masks_per_image)
         targets = truth_masks(found.positives, batch.instances).to(found.masks.logits.dtype)
-        terms = found.terms | mask_terms(found.masks.logits, targets, found.boxes)
+        terms = found.detection(quality=self.config.box_quality)
+        terms |= mask_terms(found.masks.logits, targets, found.boxes)
         return Losses(terms=terms, figures={})

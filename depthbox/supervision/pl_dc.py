@@ -1,12 +1,11 @@
 """A few images have masks, some boxes alone, the others nothing: a teacher's queries become their labels where they are good enough (PL-DC, arXiv 2505.11075)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from depthbox.core.batch import Batch, Views
+from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
 from depthbox.models.query_head import QueryOutputs, QuerySegmenter
 from depthbox.ops.pairwise import Edges
@@ -18,23 +17,21 @@ from depthbox.supervision.parts.box_query_terms import (
     paired_masks,
     query_affinities,
 )
-from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
 from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.points import DrawnPoints, extent_of
 from depthbox.supervision.parts.pseudo_labels import as_targets
 from depthbox.supervision.parts.query_start import middles, query_start
 from depthbox.supervision.parts.query_terms import QueryTargets, matched, query_terms, targets_of
-from depthbox.supervision.parts.teacher import Teacher
-from depthbox.supervision.parts.teaching import Taught, Teaching
-from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThresholds, Thresholds
+from depthbox.supervision.parts.teaching import Taught
+from depthbox.supervision.semi_supervised import Seen, SemiSupervised, split
 
-__all__ = ["PlDc", "split"]
+__all__ = ["PlDc"]
 
 AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
 PSEUDO = {"query_class": "pseudo_class", "query_bce": "pseudo_mask_bce", "query_dice": "pseudo_mask_dice"}
 
 
-class PlDc:
+class PlDc(SemiSupervised):
     """`Method` for a `QuerySegmenter`: labelled images in both views, unlabelled ones in the strong view as the teacher sees the weak one.
 
     Images with boxes alone (ours) are looked at like those with masks. Their terms exist only in a run that has such images (`boxed`), those of
@@ -51,17 +48,10 @@ class PlDc:
         depth: bool = False,
         boxed: bool = False,
     ) -> None:
-        self.config, self.depth, self.boxed = config, depth, boxed
-        start = round(config.burn_in * steps)
-        self.weights: Mapping[str, Schedule] = _weights(
-            self, student, start=start, warm_up=config.boxed.warm_up * steps
-        )
-        device = next(student.parameters()).device
-        self.thresholds = _thresholds(config, classes.objects, device)
-        self.prior = _prior(config, student, classes.names, device)
-        share = correction_share(start, steps, first=config.category_weight)
-        teacher = Teacher(student, start=start, keep=config.keep) if start < steps else None
-        self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
+        self.depth, self.boxed = depth, boxed
+        super().__init__(config, student, steps=steps, classes=classes)
+        warm_up = config.boxed.warm_up * steps
+        self.weights: Mapping[str, Schedule] = _weights(self, student, start=self.start, warm_up=warm_up)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         masked, boxed, unlabelled = split(batch)
@@ -69,10 +59,7 @@ class PlDc:
         learned = unlabelled if taught.kept else unlabelled[:0]
 
         views, seen = batch.views, Seen(masked=masked, boxed=boxed, learned=learned)
-        # A rank may have been dealt nothing to learn from; it says something all the same, as DDP needs.
-        images, valid = (
-            (seen.images(views), views.valid[seen.owners]) if len(seen.owners) else (views.strong[:1], views.valid[:1])
-        )
+        images, valid = seen.shown(views)
         targets = self._targets(batch, masked, boxed, taught)
         outputs = student(images, valid, middles(targets, valid))
 
@@ -143,69 +130,6 @@ class PlDc:
         """Whether any term asks what belongs together."""
         return self.boxed or any(name in self.weights for name in AFFINITIES)
 
-    def after_step(self, student: nn.Module, step: int) -> None:
-        if self.teaching is not None:
-            self.teaching.teacher.follow(student, step)
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        if self.teaching is None:
-            return {}
-        stateful = {"thresholds": self.thresholds, "category": self.prior}
-        kept = {name: part for name, part in stateful.items() if isinstance(part, (AdaptiveThresholds, PrototypeBank))}
-        return {"teacher": self.teaching.teacher, **kept}
-
-    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
-        """The teacher, once there is one."""
-        teaching = self.teaching
-        return teaching.teacher.model if teaching is not None and teaching.teacher.active(step) else student
-
-    def _taught(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
-        if self.teaching is None or not self.teaching.teacher.active(step):
-            return Taught(kept=[], figures={})
-        return self.teaching.labels(batch, labelled, unlabelled, step)
-
-
-def split(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of the images with masks, with boxes alone and with nothing; an empty `supervision` says that all have masks."""
-    device = batch.views.weak.device
-    words = batch.supervision or ["masks"] * len(batch.instances)
-    masked, boxed, unlabelled = (
-        torch.tensor([i for i, said in enumerate(words) if said == word], dtype=torch.int64, device=device)
-        for word in ("masks", "boxes", "none")
-    )
-    return masked, boxed, unlabelled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Which images the student looks at, as int64 indices into the batch: labelled ones in both views, unlabelled ones in the strong one."""
-
-    masked: Tensor
-    boxed: Tensor
-    learned: Tensor
-
-    @property
-    def owners(self) -> Tensor:
-        """Of each view."""
-        return torch.cat((self.masked, self.masked, self.boxed, self.boxed, self.learned))
-
-    @property
-    def strong(self) -> list[bool]:
-        """Of each view, whether it is the strong one."""
-        counts = (len(self.masked), len(self.masked), len(self.boxed), len(self.boxed), len(self.learned))
-        return [bool(n % 2) or n == 4 for n, count in enumerate(counts) for _ in range(count)]
-
-    @property
-    def parts(self) -> tuple[slice, slice, slice]:
-        """The views of each kind of image."""
-        first, second = 2 * len(self.masked), 2 * (len(self.masked) + len(self.boxed))
-        return slice(0, first), slice(first, second), slice(second, second + len(self.learned))
-
-    def images(self, views: Views) -> Tensor:
-        weak, strong = views.weak, views.strong
-        labelled = (weak[self.masked], strong[self.masked], weak[self.boxed], strong[self.boxed])
-        return torch.cat((*labelled, strong[self.learned]))
-
 
 def _weights(method: PlDc, student: QuerySegmenter, *, start: int, warm_up: float) -> dict[str, Schedule]:
     """A schedule for every term this method has; the affinities come in as in `BoxDepth`, those of pseudo masks after the burn-in."""
@@ -229,28 +153,6 @@ def _weights(method: PlDc, student: QuerySegmenter, *, start: int, warm_up: floa
 def _extents(masks: Tensor) -> Tensor:
     """The boxes of bool masks "N h w", as masks."""
     return masks.any(2)[:, :, None] & masks.any(1)[:, None, :]
-
-
-def _thresholds(config: PlDcConfig, objects: Sequence[int], device: torch.device) -> Thresholds:
-    highest = (config.class_threshold, config.mask_threshold)
-    if config.adapt_on == "off":
-        return FixedThresholds(*highest).to(device)
-    assert objects, "adaptive thresholds start from the labelled objects of each class"
-    return AdaptiveThresholds(
-        objects, highest=highest, lowest=config.lowest, floors=config.floors, keep=config.adapt_keep
-    ).to(device)
-
-
-def _prior(
-    config: PlDcConfig, student: QuerySegmenter, class_names: Sequence[str], device: torch.device
-) -> CategoryPrior | None:
-    if config.category == "prototypes":
-        return PrototypeBank(student.classes, student.config.channels).to(device)
-    if config.category == "open_clip":
-        from depthbox.supervision.parts.clip_prior import ClipPrior
-
-        return ClipPrior(config.clip, class_names).to(device)
-    return None
 
 
 def _any(targets: Sequence[QueryTargets]) -> bool:

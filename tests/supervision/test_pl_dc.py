@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mixed_batches import mixed_batch
 from query_network import query_network
-from small_batches import OBJECTS, small_batch
+from small_batches import small_batch
 
-from depthbox.core.batch import Batch
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
 from depthbox.recipes import guided_distillation
@@ -16,7 +16,8 @@ from depthbox.supervision.config import FullConfig, PlDcConfig
 from depthbox.supervision.full_query import FullQuery
 from depthbox.supervision.method import Classes, weigh
 from depthbox.supervision.parts.teacher import Teacher
-from depthbox.supervision.pl_dc import PlDc, split
+from depthbox.supervision.pl_dc import PlDc
+from depthbox.supervision.semi_supervised import split
 
 STEPS, START = 18, 6
 CONFIG = vary(
@@ -26,19 +27,6 @@ CONFIG = vary(
 """Everything the teacher says is believed."""
 LARGE = 2400
 """Pixels that some of its masks do not have."""
-
-
-def mixed_batch(words=("masks", "none", "none"), *, depth: bool = False) -> Batch:
-    batch = small_batch([OBJECTS[0], OBJECTS[1], OBJECTS[0]][: len(words)], masks=True, depth=depth)
-    empty = small_batch([()], masks=True).instances[0]
-    shown = {"masks": lambda one: one, "boxes": lambda one: replace(one, masks=None), "none": lambda one: empty}
-    pairs = list(zip(words, batch.instances, strict=True))
-    return replace(
-        batch,
-        instances=[shown[word](one) for word, one in pairs],
-        supervision=words,
-        truth=[one if word == "none" else None for word, one in pairs],
-    )
 
 
 def method_of(student, words=(), depth=True, **settings) -> PlDc:

@@ -66,14 +66,14 @@ def test_a_peak_between_the_pixels_is_no_mask():
     """At stride 4 a cell is above 0, and none of its pixels is."""
     peak = square(2, 2, side=1)
     peak[2, 2] = 0.5
-    assert (peak > 0).sum() == 1 and not full_size(peak[None]).any()
+    assert (peak > 0).sum() == 1 and not full_size(labels_of([peak], [0])).any()
     said = pairs([0.9, 0.9], [0.95, 0.95], masks=[peak, square(2, 2)])
     assert kept(said) == [1] and kept(said, kept_by="class", min_pixels=0) == [1]
 
 
 def test_pixels_are_counted_at_full_size():
     one = square(2, 2)
-    pixels = int(full_size(one[None]).sum())
+    pixels = int(full_size(labels_of([one], [0])).sum())
     assert pixels != 256 and kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels - 1) == [0]
     assert kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels) == []
 
@@ -151,7 +151,7 @@ def test_the_verdict_counts_masks_and_classes():
     truth = Instances(
         boxes_xyxy=torch.zeros(2, 4),
         labels=torch.tensor([1, 2]),
-        masks=full_size(torch.stack([square(2, 2), square(8, 10)])),
+        masks=full_size(labels_of([square(2, 2), square(8, 10)], [0, 1])),
     )
     nothing = labels_of([], [])
     said = verdict(
@@ -162,7 +162,7 @@ def test_the_verdict_counts_masks_and_classes():
 
 def test_an_object_is_found_once_by_the_best_of_its_masks():
     found = labels_of([square(2, 16), square(2, 2), square(2, 2), square(8, 10), square(2, 2)], [0, 2, 1, 0, 1])
-    masks = full_size(torch.stack([square(2, 2), square(8, 10)]))
+    masks = full_size(labels_of([square(2, 2), square(8, 10)], [0, 1]))
     truth = Instances(boxes_xyxy=torch.zeros(2, 4), labels=torch.tensor([1, 0]), masks=masks)
     said = verdict([found], [torch.tensor([0, 1, 1, 0, 1])], [truth])
     assert (said.kept, said.masks, said.right, said.right_before, said.objects) == (5, 2, 1, 2, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from query_network import query_network
-from small_batches import OBJECTS, small_batch
+from small_batches import OBJECTS, small_batch, small_network
 from two_ranks import found_by_rank, found_by_two
 
 from depthbox.core.batch import Batch
@@ -16,6 +16,7 @@ from depthbox.core.dist import mean_over_ranks
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.method import weigh
 from depthbox.supervision.pl_dc import PlDc
+from depthbox.supervision.pl_dc_detector import PlDcDetector
 
 CONFIG = vary(
     PlDcConfig(),
@@ -40,26 +41,49 @@ def batch_of(part: slice) -> Batch:
     )
 
 
-def said_of(part: slice) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
-    """Mean over workers of each term and of a gradient, and the prototypes."""
+DETECTOR = vary(
+    PlDcConfig(),
+    {"burn_in": 0.0, "class_threshold": 0.0, "mask_threshold": 0.0, "boxed.warm_up": 0.0}
+    | {"detector.weights.pseudo_color_affinity": 1.0},
+)
+
+
+def of_queries():
     student = query_network(**{"query.start": "picked"})
     with torch.no_grad():
         student.decoder.classify.bias[0] += 4.0
-    method = PlDc(CONFIG, student, steps=90, boxed=True)
+    return student, PlDc(CONFIG, student, steps=90, boxed=True), student.decoder.embed[0].weight
+
+
+def of_detector():
+    student = small_network("condinst")
+    with torch.no_grad():
+        student.detector.classify.bias[1] += 3.0
+    return student, PlDcDetector(DETECTOR, student, steps=90, boxed=True), student.controller.conv.weight
+
+
+def said_of(part: slice, made=of_queries) -> tuple[dict[str, float], torch.Tensor, torch.Tensor]:
+    """Mean over workers of each term and of a gradient, and the prototypes."""
+    student, method, weight = made()
     losses = method.losses(student, batch_of(part), 1)
     weigh(losses.terms, method.weights, 1).backward()
-    gradient = mean_over_ranks(student.decoder.embed[0].weight.grad)
+    gradient = mean_over_ranks(weight.grad)
     terms = {name: mean_over_ranks(term).item() for name, term in losses.terms.items()}
     return terms, gradient, method.modules()["category"].prototypes
 
 
 def said_by(number: int):
-    return said_of(PARTS[number])
+    return said_of(PARTS[number]), said_of(PARTS[number], of_detector)
 
 
 def test_two_workers_say_what_one_says(tmp_path):
-    one, other = found_by_two(__file__, said_by, tmp_path)
-    terms, gradient, prototypes = said_of(slice(0, 4))
+    pairs = zip(*found_by_two(__file__, said_by, tmp_path), (of_queries, of_detector), strict=True)
+    for one, other, made in pairs:
+        same_as_one(one, other, said_of(slice(0, 4), made))
+
+
+def same_as_one(one, other, alone):
+    terms, gradient, prototypes = alone
     assert one[0] == other[0] and min(terms.values()) > 0 and {"projection", "pseudo_color_affinity"} < set(terms)
     assert one[0] == pytest.approx(terms, rel=1e-3, abs=1e-5)
     torch.testing.assert_close(one[1], gradient, rtol=1e-3, atol=1e-5)

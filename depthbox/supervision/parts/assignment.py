@@ -1,7 +1,7 @@
 """Which location answers for which object (FCOS centre sampling)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,15 @@ class Positives:
 
     def take(self, kept: Tensor) -> "Positives":
         return Positives(**{name: getattr(self, name)[kept] for name in self.__slots__})
+
+    def within(self, images: slice) -> Tensor:
+        """Which of them are of these images: int64 rows."""
+        return ((self.image_index >= images.start) & (self.image_index < images.stop)).nonzero()[:, 0]
+
+    def of(self, images: slice) -> "Positives":
+        """Those of these images, which count from 0."""
+        mine = self.take(self.within(images))
+        return replace(mine, image_index=mine.image_index - images.start)
 
 
 def assign(dense: DenseOutputs, instances: Sequence[Instances]) -> Positives:

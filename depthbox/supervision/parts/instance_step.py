@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from depthbox.core.batch import Batch, Instances
+from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.detector import DenseOutputs
 from depthbox.models.dynamic_head import DynamicMasks
 from depthbox.models.segmenter import Features
 from depthbox.ops.masks import box_masks
@@ -19,29 +20,34 @@ __all__ = ["InstanceStep", "instance_step", "truth_masks"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceStep:
-    terms: dict[str, Tensor]
-    """`class_focal`, `box_giou`, `box_quality`."""
+    dense: DenseOutputs
+    every: Positives
+    """All positives; `positives` are some of them."""
     positives: Positives
     """Those with a mask."""
     masks: DynamicMasks
     boxes: Tensor
     """Bool "N h w": each positive's box at stride 4."""
 
+    def detection(self, *, quality: str) -> dict[str, Tensor]:
+        """`class_focal`, `box_giou`, `box_quality`."""
+        return detection_terms(self.dense, self.every, quality=quality)
+
     def take(self, rows: Tensor) -> "InstanceStep":
-        """The same terms with some of the positives."""
+        """The same detections with the masks of some of the positives."""
         depth = None if self.masks.depth is None else self.masks.depth[rows]
         masks = DynamicMasks(logits=self.masks.logits[rows], depth=depth)
         return replace(self, positives=self.positives.take(rows), masks=masks, boxes=self.boxes[rows])
 
 
-def instance_step(student: nn.Module, batch: Batch, *, quality: str, masks_per_image: int) -> InstanceStep:
-    """One forward of the strong view; the student is called once, with everything the losses need."""
-    outcome = student(batch.views.strong, lambda features: _pick(features, batch.instances, masks_per_image))
-    features, (every, positives), masks = outcome
-    terms = detection_terms(features.dense, every, quality=quality)
-    height, width = batch.views.strong.shape[-2:]
+def instance_step(
+    student: nn.Module, images: Tensor, instances: Sequence[Instances], *, masks_per_image: int
+) -> InstanceStep:
+    """One forward of images "B 3 H W" that hold `instances`; the student is called once, with everything the losses need."""
+    features, (every, positives), masks = student(images, lambda said: _pick(said, instances, masks_per_image))
+    height, width = images.shape[-2:]
     boxes = box_masks(positives.boxes_xyxy, (height, width), MASK_STRIDE)
-    return InstanceStep(terms=terms, positives=positives, masks=masks, boxes=boxes)
+    return InstanceStep(dense=features.dense, every=every, positives=positives, masks=masks, boxes=boxes)
 
 
 def truth_masks(positives: Positives, instances: Sequence[Instances]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.query_predict import QueryPairs, boxes_of, mask_iou, without_doubles
-from depthbox.ops.masks import box_masks
+from depthbox.ops.masks import aligned_bilinear, box_masks
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.matching import depth_agreement
 from depthbox.supervision.parts.query_terms import QueryTargets
@@ -29,9 +29,13 @@ class PseudoLabels:
     mask_quality: Tensor
     logits: Tensor
     """The teacher's mask logits "N h w" at stride 4."""
+    boxes_xyxy: Tensor | None = None
+    """As in `QueryPairs`."""
 
     def taken(self, which: Tensor) -> "PseudoLabels":
-        return PseudoLabels(**{name: getattr(self, name)[which] for name in self.__slots__})
+        boxes = None if self.boxes_xyxy is None else self.boxes_xyxy[which]
+        rows = {name: getattr(self, name)[which] for name in self.__slots__ if name != "boxes_xyxy"}
+        return PseudoLabels(boxes_xyxy=boxes, **rows)
 
     def named(self, labels: Tensor) -> "PseudoLabels":
         return replace(self, labels=labels)
@@ -53,10 +57,10 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
         case "class":
             good = c > config.class_threshold
     again = ((pairs.query[:, None] == pairs.query) & good).tril(-1).any(1)
-    every = PseudoLabels(query=pairs.query, labels=pairs.labels, class_quality=c, mask_quality=s, logits=pairs.logits)
+    every = PseudoLabels(**{name: getattr(pairs, name) for name in pairs.__slots__})
     # A hundred masks at full size take time, so only the good ones are looked at there.
     chosen = every.taken((good & ~again).nonzero()[:, 0])
-    pixels = full_size(chosen.logits).flatten(1).sum(1)
+    pixels = full_size(chosen).flatten(1).sum(1)
     area = chosen.logits.sigmoid().flatten(1).sum(1) if config.kept_by == "class" else pixels
     chosen = chosen.taken(((area > config.min_pixels) & (pixels > 0)).nonzero()[:, 0])
     return (
@@ -78,7 +82,7 @@ def uncertainty(logits: Tensor) -> Tensor:
 def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
     """Masks [m > 0] at full size; with `weigh_pixels` a pixel counts 1 - u in the BCE, u at full size too: between a sure cell and its sure
     neighbour outside the mask lie the pixels that nobody is sure of."""
-    logits = _enlarged(kept.logits)
+    logits = _enlarged(kept)
     return QueryTargets(
         labels=kept.labels,
         masks=(logits > 0).float(),
@@ -86,15 +90,18 @@ def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
     )
 
 
-def full_size(logits: Tensor) -> Tensor:
-    """Bool masks "N H W" of logits "N h w" at stride 4."""
-    return _enlarged(logits) > 0
+def full_size(kept: PseudoLabels) -> Tensor:
+    """Bool masks "N H W"."""
+    return _enlarged(kept) > 0
 
 
-def _enlarged(logits: Tensor) -> Tensor:
+def _enlarged(kept: PseudoLabels) -> Tensor:
+    logits = kept.logits
     height, width = (MASK_STRIDE * side for side in logits.shape[-2:])
     if not len(logits):
         return logits.new_zeros((0, height, width))
+    if kept.boxes_xyxy is not None:
+        return aligned_bilinear(logits[:, None], MASK_STRIDE)[:, 0]
     return F.interpolate(logits[None], size=(height, width), mode="bilinear", align_corners=False)[0]
 
 
@@ -122,7 +129,7 @@ def verdict(kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Seque
         counts[4] += len(objects.labels)
         if not len(labels.labels) or not len(objects.labels):
             continue
-        overlap, owner = mask_iou(full_size(labels.logits), objects.masks).max(1)
+        overlap, owner = mask_iou(full_size(labels), objects.masks).max(1)
         found = overlap >= 0.5
         found &= ~((owner[:, None] == owner) & found).tril(-1).any(1)
         counts[1] += found.sum().cpu()

@@ -8,19 +8,17 @@ from torch import Tensor
 
 from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule
-from depthbox.models.query_head import QueryOutputs, QuerySegmenter
-from depthbox.models.query_predict import best_pairs
+from depthbox.models.query_head import QuerySegmenter
+from depthbox.models.segmenter import Segmenter
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.category import CategoryPrior, fused, mask_pooled
+from depthbox.supervision.parts.looks import Look, look
 from depthbox.supervision.parts.matching import depth_known, right_similarity
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, depth_quality, verdict
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.thresholds import Thresholds
 
 __all__ = ["Taught", "Teaching"]
-
-TOP = 100
-"""Of the table of queries and classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Teaching:
         prior: CategoryPrior | None,
         share: Schedule,
     ) -> None:
-        assert isinstance(teacher.model, QuerySegmenter)
+        assert isinstance(teacher.model, (QuerySegmenter, Segmenter))
         self.model = teacher.model
         self.config, self.teacher, self.thresholds, self.prior, self.share = config, teacher, thresholds, prior, share
 
@@ -51,22 +49,18 @@ class Teaching:
         """Every rank calls it at every step from the teacher's start on, with however few images."""
         # The labelled images are looked at for the features that the second opinion learns from.
         seen = torch.cat((unlabelled, labelled)) if self.prior is not None else unlabelled
-        outputs = self._look(batch, seen) if len(seen) else None
-        kept = [self._of_image(batch, outputs, at, i) for at, i in enumerate(unlabelled.tolist())] if outputs else []
+        said = look(self.model, batch.views, seen) if len(seen) else None
+        kept = [self._of_image(batch, said, at, i) for at, i in enumerate(unlabelled.tolist())] if said else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
         if self.prior is not None:
-            kept = [self._corrected(batch, outputs, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
-            self._learn(batch, outputs, labelled, kept)
+            kept = [self._corrected(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
+            self._learn(batch, said, labelled, kept)
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
         return Taught(kept=kept, figures=self._figures(kept, before, truth, batch))
 
-    def _look(self, batch: Batch, images: Tensor) -> QueryOutputs:
-        valid = batch.views.valid[images]
-        return self.model(batch.views.weak[images], valid).within(valid)
-
-    def _of_image(self, batch: Batch, outputs: QueryOutputs, at: int, image: int) -> PseudoLabels:
-        pairs = best_pairs(outputs.class_logits[-1, at], outputs.masks[-1, at], top=TOP)
+    def _of_image(self, batch: Batch, said: Look, at: int, image: int) -> PseudoLabels:
+        pairs = said.candidates(at)
         kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
         if self.config.depth_form != "off":
             kept = self._with_depth(batch, image, kept)
@@ -86,28 +80,26 @@ class Teaching:
         return kept.taken(good.nonzero()[:, 0])
 
     def _corrected(
-        self, batch: Batch, outputs: QueryOutputs | None, at: int, image: int, kept: PseudoLabels, step: int
+        self, batch: Batch, said: Look | None, at: int, image: int, kept: PseudoLabels, step: int
     ) -> PseudoLabels:
         """The class that teacher and second opinion agree on; nothing is filtered again, the mask stays."""
-        assert self.prior is not None and outputs is not None
-        own = outputs.class_logits[-1, at, kept.query, :-1].softmax(1)
-        other = self.prior.probabilities(batch.views.weak[image], outputs.features[at], (kept.logits > 0).float())
+        assert self.prior is not None and said is not None
+        own = said.probabilities(at, kept.query)
+        other = self.prior.probabilities(batch.views.weak[image], said.features(at), (kept.logits > 0).float())
         return kept.named(fused(own, other, self.share(step)).argmax(1) if len(kept.labels) else kept.labels)
 
-    def _learn(
-        self, batch: Batch, outputs: QueryOutputs | None, labelled: Tensor, kept: Sequence[PseudoLabels]
-    ) -> None:
+    def _learn(self, batch: Batch, said: Look | None, labelled: Tensor, kept: Sequence[PseudoLabels]) -> None:
         assert self.prior is not None
         rows, labels = [batch.views.weak.new_zeros(0, self.model.config.channels)], [labelled[:0]]
         for at, one in enumerate(kept):
-            assert outputs is not None
-            rows.append(mask_pooled(outputs.features[at], (one.logits > 0).float()))
+            assert said is not None
+            rows.append(mask_pooled(said.features(at), (one.logits > 0).float()))
             labels.append(one.labels)
         for at, image in enumerate(labelled.tolist(), len(kept)):
             objects = batch.instances[image]
-            assert outputs is not None and objects.masks is not None
+            assert said is not None and objects.masks is not None
             there = objects.masks.flatten(1).any(1)
-            rows.append(mask_pooled(outputs.features[at], objects.masks[there].float()))
+            rows.append(mask_pooled(said.features(at), objects.masks[there].float()))
             labels.append(objects.labels[there])
         self.prior.learn(torch.cat(rows), torch.cat(labels))
 

@@ -1,0 +1,148 @@
+"""PL-DC for a detector with dynamic masks (ours): masks for a few images, boxes for some, nothing for the others."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from depthbox.core.batch import Batch, Instances
+from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
+from depthbox.models.segmenter import Segmenter
+from depthbox.ops.pairwise import Edges
+from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.method import Classes, Losses
+from depthbox.supervision.parts.box_terms import affinities, box_prior, projection
+from depthbox.supervision.parts.detection_terms import detection_terms
+from depthbox.supervision.parts.edges import active_edges
+from depthbox.supervision.parts.instance_step import InstanceStep, instance_step, truth_masks
+from depthbox.supervision.parts.mask_terms import mask_terms
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, uncertainty
+from depthbox.supervision.parts.teaching import Taught
+from depthbox.supervision.semi_supervised import Seen, SemiSupervised, split
+
+__all__ = ["PlDcDetector"]
+
+BOXED = ("projection", "box_prior", "color_affinity", "depth_affinity")
+DETECTION = {"class_focal": "pseudo_class", "box_giou": "pseudo_box", "box_quality": "pseudo_quality"}
+
+
+class PlDcDetector(SemiSupervised):
+    """`Method` for a `Segmenter`: as `PlDc`, with the losses of `Full` where there are masks, those of `BoxDepth` where there are boxes alone, and a pseudo
+    label's box and mask as the teacher made them. A batch without pseudo labels teaches no background."""
+
+    def __init__(
+        self,
+        config: PlDcConfig,
+        student: Segmenter,
+        *,
+        steps: int,
+        classes: Classes = Classes(),
+        depth: bool = False,
+        boxed: bool = False,
+    ) -> None:
+        self.depth, self.boxed = depth, boxed
+        super().__init__(config, student, steps=steps, classes=classes)
+        self.weights: Mapping[str, Schedule] = _weights(self, warm_up=config.boxed.warm_up * steps)
+
+    def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
+        masked, boxed, unlabelled = split(batch)
+        taught = self._taught(batch, masked, unlabelled, step)
+        learned = unlabelled if taught.kept else unlabelled[:0]
+        views, seen = batch.views, Seen(masked=masked, boxed=boxed, learned=learned)
+        images, _ = seen.shown(views)
+        objects = [batch.instances[i] for i in (*masked, *masked, *boxed, *boxed)] + [_objects(o) for o in taught.kept]
+        found = instance_step(
+            student,
+            images,
+            objects or [_nothing(images)],
+            masks_per_image=self.config.detector.masks_per_image,
+        )
+        edges = active_edges(views, self.config.boxed, depth=self.depth) if self._affine() else {}
+        terms = self._of_labels(found, objects, seen, views.strong, edges)
+        return Losses(terms=terms | self._of_pseudo_labels(found, taught, seen, edges), figures=taught.figures)
+
+    def _of_labels(
+        self, found: InstanceStep, objects: list[Instances], seen: Seen, strong: Tensor, edges: Mapping[str, Edges]
+    ) -> dict[str, Tensor]:
+        masked, boxed, _ = seen.parts
+        labelled = slice(0, boxed.stop)
+        terms = detection_terms(
+            found.dense.of(labelled), found.every.of(labelled), quality=self.config.detector.box_quality
+        )
+        drawn = found.take(found.positives.within(masked))
+        truth = truth_masks(drawn.positives, objects) if len(drawn.boxes) else drawn.boxes
+        terms |= mask_terms(drawn.masks.logits, truth.to(drawn.masks.logits.dtype), drawn.boxes)
+        if self.boxed:
+            mine = found.take(found.positives.within(boxed))
+            size_hw, prior = (strong.shape[-2], strong.shape[-1]), self.config.boxed.prior_size
+            terms["projection"] = projection(mine.masks.logits, mine.boxes)
+            terms["box_prior"] = box_prior(mine.masks.logits, mine.positives.boxes_xyxy, size_hw, size=prior)
+            terms |= self._affinities(mine, seen, edges)
+        return terms
+
+    def _of_pseudo_labels(
+        self, found: InstanceStep, taught: Taught, seen: Seen, edges: Mapping[str, Edges]
+    ) -> dict[str, Tensor]:
+        config, learned = self.config, seen.parts[2]
+        dense, every = found.dense.of(learned), found.every.of(learned)
+        said = detection_terms(
+            dense, every, quality=config.detector.box_quality, background=config.detector.pseudo_background
+        )
+        # Where nothing is kept there may be objects all the same. Multiplied, so that a rank of that kind has a graph as the others do.
+        heard = float(any(len(one.labels) for one in taught.kept))
+        terms = {DETECTION[name]: heard * term for name, term in said.items()}
+        mine = found.take(found.positives.within(learned))
+        logits = _owned(mine, taught, first=learned.start) if len(mine.boxes) else mine.masks.logits.detach()
+        sure = 1 - uncertainty(logits) if config.uncertainty else None
+        masks = mask_terms(mine.masks.logits, (logits > 0).to(logits.dtype), mine.boxes, sure)
+        terms |= {f"pseudo_{name}": term for name, term in masks.items()}
+        return terms | self._affinities(mine, seen, {f"pseudo_{name}": edge for name, edge in edges.items()})
+
+    def _affinities(self, mine: InstanceStep, seen: Seen, edges: Mapping[str, Edges]) -> dict[str, Tensor]:
+        """Those with a weight; the edges are of the batch's images."""
+        sources = {name: edge for name, edge in edges.items() if name in self.weights}
+        owners = seen.owners[mine.positives.image_index] if len(seen.owners) else mine.positives.image_index
+        values = affinities(
+            mine.masks.logits, owners, mine.boxes, list(sources.values()), dilation=self.config.boxed.dilation
+        )
+        return dict(zip(sources, values, strict=True))
+
+    def _affine(self) -> bool:
+        return any(name.endswith("_affinity") for name in self.weights)
+
+
+def _weights(method: PlDcDetector, *, warm_up: float) -> dict[str, Schedule]:
+    """A schedule for every term this method has, as in `PlDc`."""
+    weights = method.config.detector.weights
+    pseudo = ("pseudo_color_affinity", "pseudo_depth_affinity")
+    timed: dict[str, Schedule] = {
+        "box_prior": falling(2 * warm_up),
+        "color_affinity": ramp(0, warm_up),
+        "depth_affinity": ramp(warm_up, warm_up),
+        **dict.fromkeys(pseudo, ramp(method.start, warm_up)),
+    }
+    has = dict.fromkeys(BOXED, method.boxed) | {"depth_affinity": method.boxed and method.depth}
+    has |= {name: getattr(weights, name) > 0 for name in pseudo}
+    return {
+        name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
+        for name in weights.__slots__
+        if has.get(name, True)
+    }
+
+
+def _objects(kept: PseudoLabels) -> Instances:
+    """What the teacher saw, as labels; the masks stay behind: they are compared at stride 4, where they were made."""
+    assert kept.boxes_xyxy is not None
+    return Instances(boxes_xyxy=kept.boxes_xyxy, labels=kept.labels)
+
+
+def _nothing(images: Tensor) -> Instances:
+    none = torch.zeros(0, dtype=torch.int64, device=images.device)
+    return Instances(boxes_xyxy=images.new_zeros(0, 4), labels=none)
+
+
+def _owned(mine: InstanceStep, taught: Taught, *, first: int) -> Tensor:
+    """The teacher's mask logits "N h w" of the object that each positive answers for; the unlabelled images are those from `first` on."""
+    starts = mine.positives.image_index.new_tensor([0, *(len(one.labels) for one in taught.kept)]).cumsum(0)
+    rows = starts[mine.positives.image_index - first] + mine.positives.object_index
+    return torch.cat([one.logits for one in taught.kept])[rows]

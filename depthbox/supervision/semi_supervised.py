@@ -1,0 +1,122 @@
+"""What semi-supervised training has in common over the heads: who looks at what, the teacher, its thresholds and its second opinion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from depthbox.core.batch import Batch, Views
+from depthbox.models.segmenter import Model
+from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.method import Classes
+from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
+from depthbox.supervision.parts.teacher import Teacher
+from depthbox.supervision.parts.teaching import Taught, Teaching
+from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThresholds, Thresholds
+
+__all__ = ["Seen", "SemiSupervised", "split"]
+
+
+class SemiSupervised:
+    """The teacher's side of a `Method`: from `start` on an average of the student labels the unlabelled images."""
+
+    def __init__(self, config: PlDcConfig, student: Model, *, steps: int, classes: Classes) -> None:
+        self.config, self.start = config, round(config.burn_in * steps)
+        device = next(student.parameters()).device
+        self.thresholds = _thresholds(config, classes.objects, device)
+        self.prior = _prior(config, student, classes.names, device)
+        share = correction_share(self.start, steps, first=config.category_weight)
+        teacher = Teacher(student, start=self.start, keep=config.keep) if self.start < steps else None
+        self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
+
+    def after_step(self, student: nn.Module, step: int) -> None:
+        if self.teaching is not None:
+            self.teaching.teacher.follow(student, step)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        if self.teaching is None:
+            return {}
+        stateful = {"thresholds": self.thresholds, "category": self.prior}
+        kept = {name: part for name, part in stateful.items() if isinstance(part, (AdaptiveThresholds, PrototypeBank))}
+        return {"teacher": self.teaching.teacher, **kept}
+
+    def evaluated(self, student: nn.Module, step: int) -> nn.Module:
+        """The teacher, once there is one."""
+        teaching = self.teaching
+        return teaching.teacher.model if teaching is not None and teaching.teacher.active(step) else student
+
+    def _taught(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
+        if self.teaching is None or not self.teaching.teacher.active(step):
+            return Taught(kept=[], figures={})
+        return self.teaching.labels(batch, labelled, unlabelled, step)
+
+
+def split(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the images with masks, with boxes alone and with nothing; an empty `supervision` says that all have masks."""
+    device = batch.views.weak.device
+    words = batch.supervision or ["masks"] * len(batch.instances)
+    masked, boxed, unlabelled = (
+        torch.tensor([i for i, said in enumerate(words) if said == word], dtype=torch.int64, device=device)
+        for word in ("masks", "boxes", "none")
+    )
+    return masked, boxed, unlabelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Which images the student looks at, as int64 indices into the batch: labelled ones in both views, unlabelled ones in the strong one."""
+
+    masked: Tensor
+    boxed: Tensor
+    learned: Tensor
+
+    @property
+    def owners(self) -> Tensor:
+        """Of each view."""
+        return torch.cat((self.masked, self.masked, self.boxed, self.boxed, self.learned))
+
+    @property
+    def strong(self) -> list[bool]:
+        """Of each view, whether it is the strong one."""
+        counts = (len(self.masked), len(self.masked), len(self.boxed), len(self.boxed), len(self.learned))
+        return [bool(n % 2) or n == 4 for n, count in enumerate(counts) for _ in range(count)]
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """The views of each kind of image."""
+        first, second = 2 * len(self.masked), 2 * (len(self.masked) + len(self.boxed))
+        return slice(0, first), slice(first, second), slice(second, second + len(self.learned))
+
+    def images(self, views: Views) -> Tensor:
+        weak, strong = views.weak, views.strong
+        labelled = (weak[self.masked], strong[self.masked], weak[self.boxed], strong[self.boxed])
+        return torch.cat((*labelled, strong[self.learned]))
+
+    def shown(self, views: Views) -> tuple[Tensor, Tensor]:
+        """These images and where they are no padding. A rank that was dealt nothing to learn from sees one all the same, as DDP needs."""
+        if not len(self.owners):
+            return views.strong[:1], views.valid[:1]
+        return self.images(views), views.valid[self.owners]
+
+
+def _thresholds(config: PlDcConfig, objects: Sequence[int], device: torch.device) -> Thresholds:
+    highest = (config.class_threshold, config.mask_threshold)
+    if config.adapt_on == "off":
+        return FixedThresholds(*highest).to(device)
+    assert objects, "adaptive thresholds start from the labelled objects of each class"
+    return AdaptiveThresholds(
+        objects, highest=highest, lowest=config.lowest, floors=config.floors, keep=config.adapt_keep
+    ).to(device)
+
+
+def _prior(
+    config: PlDcConfig, student: Model, class_names: Sequence[str], device: torch.device
+) -> CategoryPrior | None:
+    if config.category == "prototypes":
+        return PrototypeBank(student.classes, student.config.channels).to(device)
+    if config.category == "open_clip":
+        from depthbox.supervision.parts.clip_prior import ClipPrior
+
+        return ClipPrior(config.clip, class_names).to(device)
+    return None
