@@ -74,7 +74,11 @@ def check_pl_dc_numbers(config: PlDcConfig) -> None:
     _check(config, (*PL_DC.items(), *_not_negative(config.weights)), "method.")
     check_query_numbers(config.query)
     detector = config.detector
-    rules = {"masks_per_image": BOX_DEPTH["masks_per_image"], "pseudo_background": PL_DC["pseudo_no_object"]}
+    rules = {
+        "masks_per_image": BOX_DEPTH["masks_per_image"],
+        "pseudo_background": PL_DC["pseudo_no_object"],
+        "class_from": COST,
+    }
     _check(detector, (*rules.items(), *_not_negative(detector.weights)), "method.detector.")
     for name in ("lowest", "floors"):
         if not all(0 <= v < 1 for v in getattr(config, name)):

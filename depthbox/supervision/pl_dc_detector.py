@@ -11,6 +11,7 @@ from depthbox.models.segmenter import Segmenter
 from depthbox.ops.pairwise import Edges
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.method import Classes, Losses
+from depthbox.supervision.parts.assignment import Positives
 from depthbox.supervision.parts.box_terms import affinities, box_prior, projection
 from depthbox.supervision.parts.detection_terms import detection_terms
 from depthbox.supervision.parts.edges import active_edges
@@ -86,13 +87,18 @@ class PlDcDetector(SemiSupervised):
         config, learned = self.config, seen.parts[2]
         dense, every = found.dense.of(learned), found.every.of(learned)
         said = detection_terms(
-            dense, every, quality=config.detector.box_quality, background=config.detector.pseudo_background
+            dense,
+            every,
+            quality=config.detector.box_quality,
+            background=config.detector.pseudo_background,
+            class_weights=(_of_objects(every, taught, "class_share") >= config.detector.class_from).float(),
         )
         # Where nothing is kept there may be objects all the same. Multiplied, so that a rank of that kind has a graph as the others do.
         heard = float(any(len(one.labels) for one in taught.kept))
         terms = {DETECTION[name]: heard * term for name, term in said.items()}
         mine = found.take(found.positives.within(learned))
-        logits = _owned(mine, taught, first=learned.start) if len(mine.boxes) else mine.masks.logits.detach()
+        positives = mine.positives.of(learned)
+        logits = _of_objects(positives, taught, "logits") if len(mine.boxes) else mine.masks.logits.detach()
         sure = 1 - uncertainty(logits) if config.uncertainty else None
         masks = mask_terms(mine.masks.logits, (logits > 0).to(logits.dtype), mine.boxes, sure)
         terms |= {f"pseudo_{name}": term for name, term in masks.items()}
@@ -141,8 +147,8 @@ def _nothing(images: Tensor) -> Instances:
     return Instances(boxes_xyxy=images.new_zeros(0, 4), labels=none)
 
 
-def _owned(mine: InstanceStep, taught: Taught, *, first: int) -> Tensor:
-    """The teacher's mask logits "N h w" of the object that each positive answers for; the unlabelled images are those from `first` on."""
-    starts = mine.positives.image_index.new_tensor([0, *(len(one.labels) for one in taught.kept)]).cumsum(0)
-    rows = starts[mine.positives.image_index - first] + mine.positives.object_index
-    return torch.cat([one.logits for one in taught.kept])[rows]
+def _of_objects(positives: Positives, taught: Taught, name: str) -> Tensor:
+    """That column of the pseudo labels, of the one that each positive of the unlabelled images answers for."""
+    starts = positives.image_index.new_tensor([0, *(len(one.labels) for one in taught.kept)]).cumsum(0)
+    rows = starts[positives.image_index] + positives.object_index
+    return torch.cat([getattr(one, name) for one in taught.kept])[rows] if taught.kept else rows.float()

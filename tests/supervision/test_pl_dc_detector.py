@@ -199,3 +199,16 @@ def test_the_settings_of_the_detector_are_not_of_queries():
     config = vary(PlDcConfig(), {"detector.masks_per_image": 8})
     with pytest.raises(UsageError, match=r"method\.detector=.* is of model\.head=dynamic; see method\.weights"):
         check_method(config, depth=False, mask_head="condinst", head="query")
+
+
+def test_a_class_that_is_not_sure_is_not_taught():
+    student, plain = confident()
+    careful, silent = (method_of(student, **{"detector.class_from": share}) for share in (0.7, 1.0))
+    batch = mixed_batch()
+    terms, some, none = (m.losses(student, batch, START).terms for m in (plain, careful, silent))
+    assert all(torch.equal(terms[name], none[name]) for name in none if name != "pseudo_class")
+    assert 0 < none["pseudo_class"] < terms["pseudo_class"]
+    teacher, _ = confident()
+    shares = [look(teacher.eval(), batch.views, torch.tensor([i])) for i in (1, 2)]
+    said = torch.cat([one.probabilities(0, one.candidates(0).query).amax(1) for one in shares])
+    assert (said >= 0.7).any() == (some["pseudo_class"] > none["pseudo_class"]).item()

@@ -13,7 +13,6 @@ KINDS = ("masks", "boxes", "none")
 @pytest.mark.parametrize(
     ("config", "head", "said"),
     [
-        (PlDcConfig(), "dynamic", "model.head=query"),
         (BoxDepthConfig(), "query", "model.head=dynamic"),
         (vary(PlDcConfig(), {"depth_form": "B"}), "query", "set depth.source"),
         (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),

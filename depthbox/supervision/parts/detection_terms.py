@@ -23,19 +23,26 @@ def centerness(points_xy: Tensor, boxes_xyxy: Tensor) -> Tensor:
 
 
 def detection_terms(
-    dense: DenseOutputs, positives: Positives, *, quality: str, background: float = 1.0
+    dense: DenseOutputs,
+    positives: Positives,
+    *,
+    quality: str,
+    background: float = 1.0,
+    class_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """`class_focal`, `box_giou` and `box_quality`, each over the number of positives of the global batch.
 
     The quality target is the centerness, or the IoU of the predicted with the true box (`quality="iou"`).
-    `background` is what the locations of no object weigh.
+    `background` is what the locations of no object weigh in `class_focal`, `class_weights` "N" what the positives do (None: 1).
     """
     where = (positives.image_index, positives.point_index)
     count = float(len(positives.labels))
     targets = torch.zeros_like(dense.class_logits)
     targets[where] = one_hot(positives.labels, targets.shape[-1]).to(targets.dtype)
     focal = sigmoid_focal_loss(dense.class_logits, targets, alpha=0.25, gamma=2.0)
-    counted = torch.full_like(dense.quality_logits, background).index_put(where, focal.new_ones(()))
+    counted = torch.full_like(dense.quality_logits, background).index_put(
+        where, focal.new_ones(()) if class_weights is None else class_weights
+    )
     focal = (focal * counted[..., None]).sum()
     boxes = dense.boxes_xyxy[where]
     giou = generalized_box_iou_loss(boxes, positives.boxes_xyxy, reduction="none")

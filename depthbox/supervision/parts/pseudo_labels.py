@@ -31,14 +31,17 @@ class PseudoLabels:
     """The teacher's mask logits "N h w" at stride 4."""
     boxes_xyxy: Tensor | None = None
     """As in `QueryPairs`."""
+    class_share: Tensor | None = None
+    """Float "N": what its class has of the probabilities of all classes; None before somebody asked."""
 
     def taken(self, which: Tensor) -> "PseudoLabels":
-        boxes = None if self.boxes_xyxy is None else self.boxes_xyxy[which]
-        rows = {name: getattr(self, name)[which] for name in self.__slots__ if name != "boxes_xyxy"}
-        return PseudoLabels(boxes_xyxy=boxes, **rows)
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return replace(self, **{name: value[which] for name, value in values.items() if value is not None})
 
-    def named(self, labels: Tensor) -> "PseudoLabels":
-        return replace(self, labels=labels)
+    def named(self, labels: Tensor, probabilities: Tensor) -> "PseudoLabels":
+        """With these labels, by probabilities "N K"."""
+        share = probabilities.gather(1, labels[:, None])[:, 0]
+        return replace(self, labels=labels, class_share=share)
 
 
 def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> PseudoLabels:

@@ -53,8 +53,8 @@ class Teaching:
         kept = [self._of_image(batch, said, at, i) for at, i in enumerate(unlabelled.tolist())] if said else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
+        kept = [self._named(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
         if self.prior is not None:
-            kept = [self._corrected(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
             self._learn(batch, said, labelled, kept)
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
         return Taught(kept=kept, figures=self._figures(kept, before, truth, batch))
@@ -79,14 +79,17 @@ class Teaching:
         good = (quality >= c.depth_threshold) | ~depth_known(kept.logits > 0, similarity)
         return kept.taken(good.nonzero()[:, 0])
 
-    def _corrected(
+    def _named(
         self, batch: Batch, said: Look | None, at: int, image: int, kept: PseudoLabels, step: int
     ) -> PseudoLabels:
         """The class that teacher and second opinion agree on; nothing is filtered again, the mask stays."""
-        assert self.prior is not None and said is not None
+        assert said is not None
         own = said.probabilities(at, kept.query)
+        if self.prior is None:
+            return kept.named(kept.labels, own)
         other = self.prior.probabilities(batch.views.weak[image], said.features(at), (kept.logits > 0).float())
-        return kept.named(fused(own, other, self.share(step)).argmax(1) if len(kept.labels) else kept.labels)
+        both = fused(own, other, self.share(step))
+        return kept.named(both.argmax(1), both)
 
     def _learn(self, batch: Batch, said: Look | None, labelled: Tensor, kept: Sequence[PseudoLabels]) -> None:
         assert self.prior is not None
