@@ -46,6 +46,8 @@ TABLE = Ablation(
         "labels alone": ALONE,
         "ClassMix": {"method.mixing": "class"},
         "DepthMix": {},
+        "ClassMix after a burn-in": {"method.mixing": "class", "method.burn_in": 0.5},
+        "DepthMix after a burn-in": {"method.burn_in": 0.5},
         "DepthMix, chosen by diversity": chosen("diversity"),
         "DepthMix, chosen by both": chosen("both"),
         "all labels": ALONE | ALL,

@@ -224,7 +224,7 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
         (by_depth, ("margin",), "is of mixing by depth; set method.mixing=depth or method.cross_domain"),
         (
             mixes,
-            ("confidence", "trust", "keep", "jitter", "blur"),
+            ("burn_in", "confidence", "trust", "keep", "jitter", "blur"),
             "is of mixtures; set method.mixing or method.cross_domain",
         ),
         (multi_task, ("video",), "is of the depth task; set model.multi_task"),
@@ -240,6 +240,8 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
     }
     absent = [name for name, there in losses.items() if not there]
     _unused(config.weights, DepthSsdaWeights(), absent, "method.weights.{} weighs a loss that this run has not")
+    if not 0 <= config.burn_in < 1:
+        raise UsageError(f"method.burn_in={config.burn_in}: allowed is from 0 to below 1; set method.mixing=none for 1")
     if not 0 < config.confidence <= 1 or not 0 <= config.keep < 1:
         raise UsageError("method.confidence: above 0, at most 1; method.keep: from 0 to below 1")
     if not 0 <= config.jitter < 1 or not 0 <= config.blur <= 1:
@@ -254,7 +256,7 @@ def _unused(given: object, usual: object, names: Sequence[str], words: str) -> N
             raise UsageError(words.format(name))
 
 
-def build_ssda(config: DepthSsdaConfig, student: DenseNetwork, *, depth: bool, source: bool) -> DepthSsda:
+def build_ssda(config: DepthSsdaConfig, student: DenseNetwork, *, depth: bool, source: bool, steps: int) -> DepthSsda:
     """depth_ssda with or without disparity and another domain; its teacher starts as a copy of `student`."""
     check_ssda(config, depth=depth, source=source, multi_task=student.config.multi_task)
-    return DepthSsda(config, student, source=source)
+    return DepthSsda(config, student, source=source, steps=steps)

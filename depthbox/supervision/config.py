@@ -258,7 +258,8 @@ class DepthSsdaConfig(OneView):
     """Semantic segmentation with few labels. `mixing` pairs the target images of a step, labelled or not, by depth (up to `margin` of disparity behind),
     by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
 
-    Images without labels are taught by a teacher, an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
+    From the fraction `burn_in` of the run on (ours: 0 is published; a short run believes its first mistakes) images without labels are taught by a teacher,
+    an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
     probability of at least `confidence` (`trust` share, as published). `trust` pixel believes those pixels alone, and the truth: a teacher that knows ground and
     wall well and objects badly then teaches ground and wall. `jitter` and `blur` are of the mixtures' strong view. `video` is of
     `model.multi_task`; with `model.init` of a depth network, as that was trained.
@@ -268,6 +269,7 @@ class DepthSsdaConfig(OneView):
     mixing: Literal["depth", "class", "none"] = "depth"
     margin: float = 0.03
     cross_domain: bool = False
+    burn_in: float = added(0.0)
     confidence: float = 0.968
     trust: Literal["share", "pixel"] = added("share")
     keep: float = 0.99

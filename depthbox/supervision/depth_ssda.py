@@ -36,7 +36,7 @@ class _Plain:
 class DepthSsda:
     """`Method` for a `DenseNetwork`; `source`: batches hold images of another domain."""
 
-    def __init__(self, config: DepthSsdaConfig, student: DenseNetwork, *, source: bool) -> None:
+    def __init__(self, config: DepthSsdaConfig, student: DenseNetwork, *, source: bool, steps: int) -> None:
         self.config, self.source, self.multi_task = config, source, student.config.multi_task
         there = {
             "labelled_ce": True,
@@ -50,13 +50,15 @@ class DepthSsda:
             name: constant(getattr(config.weights, name)) for name, is_there in there.items() if is_there
         }
         taught = config.mixing != "none" or config.cross_domain
+        self.start = round(config.burn_in * steps)
         # From step 1 on: after step 0 it is the student, as in the published min(1 - 1 / (t + 1), keep).
-        teacher = Teacher(student, start=1, keep=config.keep) if taught else None
+        teacher = Teacher(student, start=max(self.start, 1), keep=config.keep) if taught else None
         self.mixing = None if teacher is None else Mixing(config, teacher)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         words = Words.of(batch)
-        mixtures, figures = self.mixing(batch, words, step) if self.mixing is not None else ({}, {})
+        mixing = self.mixing if step >= self.start else None
+        mixtures, figures = mixing(batch, words, step) if mixing is not None else ({}, {})
 
         plain = self._plain(batch, words)
         images = [plain.images, *(mixture.pixels.images for mixture in mixtures.values())]
@@ -64,6 +66,7 @@ class DepthSsda:
         logits, *mixed = outputs.logits.split([len(one) for one in images])
 
         terms = self._supervised(outputs, logits, batch, words, plain.places)
+        terms |= {name: 0 * outputs.logits.sum() for name in ("mixed_ce", "cross_domain_ce") if name in self.weights}
         terms |= {
             name: weighted_cross_entropy(seen, mixture.pixels.labels, mixture.weight, valid=mixture.pixels.valid)
             for (name, mixture), seen in zip(mixtures.items(), mixed, strict=True)

@@ -107,7 +107,13 @@ def _method(job: Job, model: Network) -> Method:
     experiment, config, depth = job.experiment, job.experiment.method, job.depth is not None
     if isinstance(config, DepthSsdaConfig):
         assert isinstance(model, DenseNetwork) and isinstance(experiment.data, SemanticDataConfig)
-        return build_ssda(config, model, depth=depth, source=bool(experiment.data.source.images))
+        return build_ssda(
+            config,
+            model,
+            depth=depth,
+            source=bool(experiment.data.source.images),
+            steps=experiment.schedule.steps,
+        )
     return build_method(
         config,
         model,

@@ -19,13 +19,14 @@ from depthbox.supervision.parts.mixing_step import Words
 from depthbox.supervision.parts.teacher import Teacher
 
 PLAIN = DepthSsdaConfig(mixing="none")
+STEPS = 10
 HALF = ("labels", "none", "labels", "none")
 DOMAINS = ("labels", "none", "source", "source")
 
 
 def method(config: DepthSsdaConfig = DepthSsdaConfig(), *, source: bool = False, multi_task: bool = False):
     student = dense_network(multi_task=multi_task)
-    return student, build_ssda(config, student, depth=True, source=source)
+    return student, build_ssda(config, student, depth=True, source=source, steps=STEPS)
 
 
 @pytest.mark.parametrize(
@@ -254,3 +255,28 @@ def test_after_the_first_step_the_teacher_is_the_student():
 def test_a_setting_without_effect_is_refused(config: DepthSsdaConfig, there: dict, words: str):
     with pytest.raises(UsageError, match=words):
         check_ssda(config, **{"depth": False, "source": False, "multi_task": False} | there)
+
+
+def test_mixtures_teach_from_the_end_of_the_burn_in_on():
+    student, built = method(DepthSsdaConfig(burn_in=0.3))
+    batch = dense_batch(HALF)
+    early, late = (built.losses(student, batch, step) for step in (2, 3))
+    assert early.terms["mixed_ce"] == 0 and early.terms["mixed_ce"].requires_grad and not early.figures
+    assert late.terms["mixed_ce"] > 0 and set(early.terms) == set(late.terms) == set(built.weights)
+    plain = method(PLAIN)[1].losses(student, batch, 2).terms["labelled_ce"]
+    torch.testing.assert_close(early.terms["labelled_ce"], plain)
+    teacher = built.modules()["teacher"]
+    assert isinstance(teacher, Teacher)
+    with torch.no_grad():
+        student.classifier.bias += 1
+    built.after_step(student, 1)
+    assert not torch.equal(teacher.model.classifier.bias, student.classifier.bias)
+    built.after_step(student, 2)
+    assert torch.equal(teacher.model.classifier.bias, student.classifier.bias)
+
+
+def test_a_burn_in_of_the_whole_run_is_refused():
+    with pytest.raises(UsageError, match=r"method\.burn_in=1\.0: allowed is from 0 to below 1"):
+        method(DepthSsdaConfig(burn_in=1.0))
+    with pytest.raises(UsageError, match=r"method\.burn_in is of mixtures"):
+        method(DepthSsdaConfig(mixing="none", burn_in=0.5))
