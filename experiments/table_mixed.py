@@ -1,4 +1,4 @@
-"""What do boxes add where a few images have masks? Camouflaged scenes: masks of 5 % (18 of 360), boxes of another 15 %, nothing of the others, the query head.
+"""What do boxes add where a few images have masks? Camouflaged scenes: masks of 5 % (18 of 360), boxes of another 15 %, nothing of the others, a detector.
 
 Expected: boxes of 54 images bring more than nothing of 342; all three together are best. Cost: up to 8 minutes a cell
 on two cores.
@@ -20,10 +20,14 @@ WORKING_POINT = {
     "data.val.annotations": "annotations/instances_val.json",
     "data.views.short_side": 192,
     "data.views.max_side": 256,
-    "model.query.queries": 40,
-    "model.query.layers": 3,
+    "data.views.scale": (0.8, 1.2),
+    "model.head": "dynamic",
     "model.weights": "builtin",
-    "method.burn_in": 0.2,
+    "method.burn_in": 0.25,
+    "method.class_threshold": 0.35,
+    "method.mask_threshold": 0.85,
+    "method.pseudo_nms_iou": 0.7,
+    "method.detector.class_from": 0.5,
     "schedule.steps": 600,
     "schedule.evaluate_every": 150,
     "batch_size": 8,
@@ -36,11 +40,11 @@ TABLE = Ablation(
     base=vary(pl_dc(), WORKING_POINT),
     metrics=("mask_ap", "best_mask_ap", "mask_ap50", "mask_ap75", "box_ap"),
     rows={
-        "masks": {"method.burn_in": 1.0, "data.labelled_share": 1.0},
+        "masks": {"method.burn_in": 1.0, "data.labelled_share": 1.0, "batch_size": 4},
         "masks and boxes": {"method.burn_in": 1.0, "data.boxed_share": 0.5} | BOXED,
         "masks and nothing (PL-DC)": {},
         "masks, boxes and nothing": {"data.labelled_share": 0.25, "data.boxed_share": 0.25} | BOXED,
         "+ depth affinity of boxes": {"data.labelled_share": 0.25, "data.boxed_share": 0.25} | BOXED | DEPTH,
-        "PL-DC + depth affinity of pseudo masks": {"method.weights.pseudo_depth_affinity": 0.3} | DEPTH,
+        "PL-DC + depth affinity of pseudo masks": {"method.detector.weights.pseudo_depth_affinity": 0.3} | DEPTH,
     },
 )

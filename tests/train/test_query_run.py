@@ -97,9 +97,21 @@ def test_adaptive_thresholds_start_from_what_the_labelled_images_hold(data, tmp_
 THREE = {"data.labelled_share": 0.25, "data.boxed_share": 0.25, "data.train.boxed": "boxed.txt", "batch_size": 4}
 
 
-@pytest.mark.parametrize("method", ["pl_dc", "box_depth"])
+DETECTOR = {
+    "model.head": "dynamic",
+    "model.channels": 32,
+    "method.burn_in": 0.3,
+    "method.class_threshold": 0.01,
+    "method.mask_threshold": 0.3,
+    "method.detector.class_from": 0.2,
+    "method.detector.weights.pseudo_depth_affinity": 0.5,
+    "data.processes": 0,
+}
+
+
+@pytest.mark.parametrize("method", ["pl_dc", "detector", "box_depth"])
 def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_path, method, monkeypatch):
-    """The query head with three kinds of images, colour and built-in disparity; the detector with masks and boxes."""
+    """Either head with three kinds of images, colour and built-in disparity; `box_depth` with masks and boxes."""
     (data / "boxed.txt").write_text("1\n3\n")
     shared = THREE | {
         "data.train.annotations": "masks_train.json",
@@ -114,6 +126,9 @@ def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_pat
         }
         settings = QUERY | FEW | shared | believing
         terms = {"projection", "depth_affinity", "pseudo_depth_affinity"}
+    elif method == "detector":
+        method, settings = "pl_dc", shared | DETECTOR
+        terms = {"projection", "depth_affinity", "mask_bce", "pseudo_class", "pseudo_depth_affinity"}
     else:
         settings = shared | {"data.labelled_share": 0.5, "data.boxed_share": 0.5, "data.processes": 0}
         terms = {"projection", "depth_affinity", "mask_bce"}
