@@ -245,6 +245,13 @@ def test_detection_terms_by_hand():
     torch.testing.assert_close(terms["class_focal"], focal.sum() / n, rtol=1e-4, atol=1e-5)
     assert terms["box_giou"].item() == pytest.approx(giou / n, rel=1e-4)
     torch.testing.assert_close(terms["box_quality"], quality, rtol=1e-4, atol=1e-5)
+    weights = torch.linspace(0, 1, n)
+    focal *= 0.3
+    where = (positives.image_index, positives.point_index)
+    focal[where] = focal[where] / 0.3 * weights[:, None]
+    weighed = detection_terms(dense, positives, quality="iou", background=0.3, class_weights=weights)
+    torch.testing.assert_close(weighed["class_focal"], focal.sum() / n, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(weighed[name], terms[name]) for name in ("box_giou", "box_quality"))
 
 
 def test_centerness_is_1_in_the_middle_and_0_at_the_edge():

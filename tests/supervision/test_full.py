@@ -24,6 +24,9 @@ def test_mask_terms_equal_the_plain_form(seed, n):
     logits = torch.randn(n, 5, 6, generator=rng, dtype=torch.float64, requires_grad=True)
     targets, inside = (torch.rand(n, 5, 6, generator=rng) < 0.5 for _ in range(2))
     said = mask_terms(logits, targets.double(), inside)
+    halves = mask_terms(logits, targets.double(), inside, torch.full_like(logits, 0.5).detach())
+    torch.testing.assert_close(halves["mask_bce"] * 2, said["mask_bce"])
+    assert torch.equal(halves["mask_dice"], said["mask_dice"])
     dice, bce = [], []
     for x, t, box in zip(logits.sigmoid(), targets.double(), inside, strict=True):
         dice.append(1 - 2 * (x * t).sum() / ((x * x).sum() + (t * t).sum() + 1e-5))
