@@ -40,6 +40,8 @@ MULTI_TASK: dict[str, object] = {"model.multi_task": True, "data.gap": 1, "data.
 """A square with neighbours is not padded, so that no photo may be smaller."""
 PIXELS: dict[str, object] = {"method.trust": "pixel"}
 """Ours: the teacher is believed where it is sure, not everywhere by the share of sure pixels."""
+OWN_WORD: dict[str, object] = {"method.trust": "teacher"}
+"""Ours: q of the pixels that the teacher labelled. Half of a step is labelled, and that truth is no sign of a sure teacher."""
 SOURCE: dict[str, object] = {
     "data.source.images": "synthetic_domain/images",
     "data.source.labels": "synthetic_domain/semantic",
@@ -57,6 +59,8 @@ TABLE = Ablation(
         "+ ClassMix": TRANSFER | {"method.mixing": "class"},
         "+ DepthMix": TRANSFER | DEPTH,
         "DepthMix, pixel by pixel": TRANSFER | DEPTH | PIXELS,
+        "ClassMix, the teacher's own share": TRANSFER | {"method.mixing": "class"} | OWN_WORD,
+        "DepthMix, the teacher's own share": TRANSFER | DEPTH | OWN_WORD,
         "+ multi-task": TRANSFER | DEPTH | MULTI_TASK,
         "source alone": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.0, "data.source_share": 1.0},
         "source and labels": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.5, "data.source_share": 0.5},

@@ -259,10 +259,12 @@ class DepthSsdaConfig(OneView):
     by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
 
     From the fraction `burn_in` of the run on (ours: 0 is published; a short run believes its first mistakes) images without labels are taught by a teacher,
-    an average of the student that keeps at most `keep` a step, weighted by the share of pixels with a
-    probability of at least `confidence` (`trust` share, as published). `trust` pixel believes those pixels alone, and the truth: a teacher that knows ground and
-    wall well and objects badly then teaches ground and wall. `jitter` and `blur` are of the mixtures' strong view. `video` is of
-    `model.multi_task`; with `model.init` of a depth network, as that was trained.
+    an average of the student that keeps at most `keep` a step, weighted by the share of mixed pixels with a probability of at least `confidence` (`trust`
+    share, as published, where labelled images are a thirtieth of those that are mixed: where they are half of a step, the truth vouches for a teacher that is
+    sure of nothing). `trust` teacher takes that share of the pixels that the teacher labelled, and weighs the truth 1; pixel believes the sure pixels
+    alone, and the truth: a teacher that knows ground and wall well and objects badly then teaches ground and wall (both ours).
+
+    `jitter` and `blur` are of the mixtures' strong view. `video` is of `model.multi_task`; with `model.init` of a depth network, as that was trained.
     """
 
     weights: DepthSsdaWeights = DepthSsdaWeights()
@@ -271,7 +273,7 @@ class DepthSsdaConfig(OneView):
     cross_domain: bool = False
     burn_in: float = added(0.0)
     confidence: float = 0.968
-    trust: Literal["share", "pixel"] = added("share")
+    trust: Literal["share", "pixel", "teacher"] = added("share")
     keep: float = 0.99
     jitter: float = 0.25
     blur: float = 0.5

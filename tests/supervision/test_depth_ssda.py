@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from dense_batches import dense_batch, dense_network
+from dense_batches import dense_batch, dense_network, sure_teacher
 from golden_values import golden_values
 
 from depthbox.core.errors import UsageError
 from depthbox.core.shapes import IGNORE
 from depthbox.supervision.build import build_ssda, check_ssda
 from depthbox.supervision.config import DepthSsdaConfig, DepthSsdaWeights, VideoTermsConfig
-from depthbox.supervision.depth_ssda import DepthSsda
 from depthbox.supervision.method import weigh
 from depthbox.supervision.parts import mixing_step
 from depthbox.supervision.parts.mixing_step import Words
@@ -86,14 +85,6 @@ def test_without_mixing_it_is_cross_entropy_of_what_is_labelled():
     for name, place in (("labelled_ce", 0), ("source_ce", 2)):
         expected = torch.nn.functional.cross_entropy(logits[place][None], batch.semantic[place][None], ignore_index=IGNORE)  # fmt: skip
         torch.testing.assert_close(found[name], expected)
-
-
-def sure_teacher(built: DepthSsda, label: int, logit: float = 50.0) -> None:
-    """The teacher says `label` of everything."""
-    classifier = built.mixing.teacher.model.classifier
-    classifier.weight.zero_()
-    classifier.bias.zero_()
-    classifier.bias[label] = logit
 
 
 @torch.no_grad()
@@ -255,28 +246,3 @@ def test_after_the_first_step_the_teacher_is_the_student():
 def test_a_setting_without_effect_is_refused(config: DepthSsdaConfig, there: dict, words: str):
     with pytest.raises(UsageError, match=words):
         check_ssda(config, **{"depth": False, "source": False, "multi_task": False} | there)
-
-
-def test_mixtures_teach_from_the_end_of_the_burn_in_on():
-    student, built = method(DepthSsdaConfig(burn_in=0.3))
-    batch = dense_batch(HALF)
-    early, late = (built.losses(student, batch, step) for step in (2, 3))
-    assert early.terms["mixed_ce"] == 0 and early.terms["mixed_ce"].requires_grad and not early.figures
-    assert late.terms["mixed_ce"] > 0 and set(early.terms) == set(late.terms) == set(built.weights)
-    plain = method(PLAIN)[1].losses(student, batch, 2).terms["labelled_ce"]
-    torch.testing.assert_close(early.terms["labelled_ce"], plain)
-    teacher = built.modules()["teacher"]
-    assert isinstance(teacher, Teacher)
-    with torch.no_grad():
-        student.classifier.bias += 1
-    built.after_step(student, 1)
-    assert not torch.equal(teacher.model.classifier.bias, student.classifier.bias)
-    built.after_step(student, 2)
-    assert torch.equal(teacher.model.classifier.bias, student.classifier.bias)
-
-
-def test_a_burn_in_of_the_whole_run_is_refused():
-    with pytest.raises(UsageError, match=r"method\.burn_in=1\.0: allowed is from 0 to below 1"):
-        method(DepthSsdaConfig(burn_in=1.0))
-    with pytest.raises(UsageError, match=r"method\.burn_in is of mixtures"):
-        method(DepthSsdaConfig(mixing="none", burn_in=0.5))

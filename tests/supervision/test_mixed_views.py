@@ -42,6 +42,7 @@ def test_a_whole_step_as_published(golden):
         confidence=confidence,
         disparity=golden["disparity"][:, 0],
         valid=torch.ones_like(labels, dtype=torch.bool),
+        told=torch.ones_like(labels, dtype=torch.bool),
     )
     other = pixels.of(partners(2))
     both = mixed(by_depth(pixels, other, margin=0.03), pixels, other)
@@ -102,6 +103,7 @@ def pixels(number: int) -> Pixels:
         confidence=torch.rand(number, 6, 8, generator=generator),
         disparity=torch.rand(number, 6, 8, generator=generator),
         valid=torch.rand(number, 6, 8, generator=generator) < 0.8,
+        told=torch.rand(number, 6, 8, generator=generator) < 0.5,
     )
 
 

@@ -29,6 +29,8 @@ class Pixels:
     """Float "B H W" in [0, 1], NaN where unknown."""
     valid: Tensor
     """Bool "B H W", False on padding."""
+    told: Tensor
+    """Bool "B H W": pixels of images without labels, which only the teacher speaks of."""
 
     def of(self, places: Sequence[int]) -> "Pixels":
         rows = torch.tensor(list(places), dtype=torch.int64, device=self.images.device)
@@ -39,6 +41,7 @@ class Pixels:
             confidence=self.confidence[rows],
             disparity=disparity,
             valid=self.valid[rows],
+            told=self.told[rows],
         )
 
 
@@ -91,6 +94,7 @@ def mixed(mask: Tensor, own: Pixels, other: Pixels) -> Pixels:
         confidence=mix(mask, own.confidence, other.confidence),
         disparity=None,
         valid=mix(mask, own.valid, other.valid),
+        told=mix(mask, own.told, other.told),
     )
 
 

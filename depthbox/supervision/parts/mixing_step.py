@@ -102,7 +102,16 @@ class Mixing:
         )
         confidence, labels = believed(truth, probabilities * views.valid[looked][:, None], looked)
         disparity = None if views.disparity is None else views.disparity[:, 0]
-        found = Pixels(images=views.weak, labels=labels, confidence=confidence, disparity=disparity, valid=views.valid)
+        told = torch.zeros_like(views.valid)
+        told[looked] = True
+        found = Pixels(
+            images=views.weak,
+            labels=labels,
+            confidence=confidence,
+            disparity=disparity,
+            valid=views.valid,
+            told=told,
+        )
         known = None if batch.semantic_truth is None else batch.semantic_truth[looked]
         return found, pseudo_figures(confidence[looked], labels[looked], known, threshold=self.config.confidence)
 
@@ -130,15 +139,19 @@ class Mixing:
         return Mixture(pixels=both, mask=mask, weight=weight, q=q, own=own, other=other)
 
     def _weight(self, pixels: Pixels, q: Tensor) -> Tensor:
-        """What the labels of mixtures count: `q` alike for all of a step, or 1 and 0 pixel by pixel."""
+        """What the labels of mixtures count: `q` alike for all of a step, or 1 and 0 pixel by pixel, or `q` where the teacher said them and 1 where they are true."""
         if self.config.trust == "pixel":
             return (pixels.confidence >= self.config.confidence).to(pixels.images.dtype)
+        if self.config.trust == "teacher":
+            return torch.where(pixels.told, q, torch.ones_like(q))
         return q
 
     def _share(self, pixels: Pixels) -> Tensor:
-        """`ops.mixing.confident_share` of the global batch: of its pixels that are no padding. Unlabelled ones count, as unsure."""
-        sure = (pixels.confidence >= self.config.confidence) & pixels.valid
-        counts = sum_over_ranks(torch.stack((sure.sum(), pixels.valid.sum())).float())
+        """`ops.mixing.confident_share` of the global batch: of its pixels that are no padding, with `trust` teacher of those that the teacher labelled.
+        Unlabelled ones count, as unsure."""
+        counted = pixels.valid & pixels.told if self.config.trust == "teacher" else pixels.valid
+        sure = (pixels.confidence >= self.config.confidence) & counted
+        counts = sum_over_ranks(torch.stack((sure.sum(), counted.sum())).float())
         return counts[0] / counts[1].clamp(min=1)
 
     def _strong(self, pixels: Pixels, names: Sequence[tuple[int, ...]]) -> Pixels:

@@ -1,0 +1,68 @@
+"""When a teacher of pixels is believed, and how much: the burn-in, and the truth that vouches for nobody."""
+
+import pytest
+import torch
+from dense_batches import dense_batch, dense_network, sure_teacher
+
+from depthbox.core.errors import UsageError
+from depthbox.supervision.build import build_ssda
+from depthbox.supervision.config import DepthSsdaConfig
+from depthbox.supervision.parts.mixing_step import Words
+from depthbox.supervision.parts.teacher import Teacher
+
+PLAIN = DepthSsdaConfig(mixing="none")
+HALF = ("labels", "none", "labels", "none")
+DOMAINS = ("labels", "none", "source", "source")
+
+
+def method(config: DepthSsdaConfig, *, source: bool = False):
+    student = dense_network()
+    return student, build_ssda(config, student, depth=True, source=source, steps=10)
+
+
+def test_mixtures_teach_from_the_end_of_the_burn_in_on():
+    student, built = method(DepthSsdaConfig(burn_in=0.3))
+    batch = dense_batch(HALF)
+    early, late = (built.losses(student, batch, step) for step in (2, 3))
+    assert early.terms["mixed_ce"] == 0 and early.terms["mixed_ce"].requires_grad and not early.figures
+    assert late.terms["mixed_ce"] > 0 and set(early.terms) == set(late.terms) == set(built.weights)
+    plain = method(PLAIN)[1].losses(student, batch, 2).terms["labelled_ce"]
+    torch.testing.assert_close(early.terms["labelled_ce"], plain)
+    teacher = built.modules()["teacher"]
+    assert isinstance(teacher, Teacher)
+    with torch.no_grad():
+        student.classifier.bias += 1
+    built.after_step(student, 1)
+    assert not torch.equal(teacher.model.classifier.bias, student.classifier.bias)
+    built.after_step(student, 2)
+    assert torch.equal(teacher.model.classifier.bias, student.classifier.bias)
+
+
+def test_a_burn_in_of_the_whole_run_is_refused():
+    with pytest.raises(UsageError, match=r"method\.burn_in=1\.0: allowed is from 0 to below 1"):
+        method(DepthSsdaConfig(burn_in=1.0))
+    with pytest.raises(UsageError, match=r"method\.burn_in is of mixtures"):
+        method(DepthSsdaConfig(mixing="none", burn_in=0.5))
+
+
+@torch.no_grad()
+def test_the_truth_need_not_vouch_for_the_teacher():
+    """Half of the images are true and half of the teacher's word is sure: the share of all is three quarters, that of the teacher a half."""
+    _, built = method(DepthSsdaConfig(trust="teacher", confidence=0.6, cross_domain=True), source=True)
+    sure_teacher(built, 1, logit=9.0)
+    batch = dense_batch(DOMAINS)
+    found, figures = built.mixing(batch, Words.of(batch), 0)
+    both, across = found["mixed_ce"], found["cross_domain_ce"]
+    assert both.q == across.q == figures["mixed/q"] == 1 and (both.weight == 1).all() and (across.weight == 1).all()
+    sure_teacher(built, 1, logit=0.5)
+    found, _ = built.mixing(batch, Words.of(batch), 0)
+    both, across = found["mixed_ce"], found["cross_domain_ce"]
+    assert both.q == across.q == 0, "nothing that the teacher says is sure"
+    assert torch.equal(both.weight, torch.stack((both.mask[0], ~both.mask[1])).float()), (
+        "the truth is as true as before"
+    )
+    assert torch.equal(across.weight[0], torch.ones_like(across.weight[0])), "a source in front of a labelled target"
+    assert torch.equal(across.weight[1], across.mask[1].float())
+    _, plain = method(DepthSsdaConfig(trust="teacher"))
+    labelled = dense_batch(("labels", "labels"))
+    assert (plain.mixing(labelled, Words.of(labelled), 0)[0]["mixed_ce"].weight == 1).all()
