@@ -33,7 +33,7 @@ class QueryPairs:
     labels: Tensor
     """Int64 "N", never "no object"."""
     class_quality: Tensor
-    """Softmax probability "N"."""
+    """Softmax probability "N"; of a detector its score."""
     mask_quality: Tensor
     """Float "N" in 0..1."""
     logits: Tensor

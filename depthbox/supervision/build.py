@@ -104,6 +104,12 @@ def _check_head(config: PlDcConfig, head: str) -> None:
     if head == "query":
         _refuse(config, PlDcConfig(), ("detector",), "method.", "is of model.head=dynamic; see method.weights")
         return
+    # The published thresholds are of queries' probabilities: nothing would be kept, and said by nobody.
+    if config.burn_in < 1 and config.kept_by == "two" and config.class_threshold == PlDcConfig().class_threshold:
+        raise UsageError(
+            f"method.class_threshold={config.class_threshold} is meant for queries, and the scores of a detector stay lower: set "
+            "method.class_threshold=0.35 method.mask_threshold=0.85 or others of your own"
+        )
     of_queries = "is of model.head=query; see method.detector"
     _refuse(config, PlDcConfig(), ("weights", "query", "pseudo_no_object"), "method.", of_queries)
     _refuse(config.boxed, BoxTermsConfig(), ("cost_class", "cost_projection"), "method.boxed.", of_queries)
@@ -259,4 +265,8 @@ def _unused(given: object, usual: object, names: Sequence[str], words: str) -> N
 def build_ssda(config: DepthSsdaConfig, student: DenseNetwork, *, depth: bool, source: bool, steps: int) -> DepthSsda:
     """depth_ssda with or without disparity and another domain; its teacher starts as a copy of `student`."""
     check_ssda(config, depth=depth, source=source, multi_task=student.config.multi_task)
+    if config.burn_in and round(config.burn_in * steps) >= steps:
+        raise UsageError(
+            f"method.burn_in={config.burn_in} of {steps} steps leaves none with mixtures; set a smaller one"
+        )
     return DepthSsda(config, student, source=source, steps=steps)

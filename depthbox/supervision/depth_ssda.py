@@ -66,7 +66,10 @@ class DepthSsda:
         logits, *mixed = outputs.logits.split([len(one) for one in images])
 
         terms = self._supervised(outputs, logits, batch, words, plain.places)
-        terms |= {name: 0 * outputs.logits.sum() for name in ("mixed_ce", "cross_domain_ce") if name in self.weights}
+        silent = (
+            [] if mixing is not None else [name for name in ("mixed_ce", "cross_domain_ce") if name in self.weights]
+        )
+        terms |= {name: 0 * outputs.logits.sum() for name in silent}
         terms |= {
             name: weighted_cross_entropy(seen, mixture.pixels.labels, mixture.weight, valid=mixture.pixels.valid)
             for (name, mixture), seen in zip(mixtures.items(), mixed, strict=True)

@@ -51,7 +51,8 @@ class PlDcDetector(SemiSupervised):
         learned = unlabelled if taught.kept else unlabelled[:0]
         views, seen = batch.views, Seen(masked=masked, boxed=boxed, learned=learned)
         images, _ = seen.shown(views)
-        objects = [batch.instances[i] for i in (*masked, *masked, *boxed, *boxed)] + [_objects(o) for o in taught.kept]
+        labelled = [*masked.tolist() * 2, *boxed.tolist() * 2]
+        objects = [batch.instances[i] for i in labelled] + [_objects(one) for one in taught.kept]
         found = instance_step(
             student,
             images,
@@ -84,14 +85,14 @@ class PlDcDetector(SemiSupervised):
     def _of_pseudo_labels(
         self, found: InstanceStep, taught: Taught, seen: Seen, edges: Mapping[str, Edges]
     ) -> dict[str, Tensor]:
-        config, learned = self.config, seen.parts[2]
+        config, learned, sure_from = self.config, seen.parts[2], self.config.detector.class_from
         dense, every = found.dense.of(learned), found.every.of(learned)
         said = detection_terms(
             dense,
             every,
             quality=config.detector.box_quality,
             background=config.detector.pseudo_background,
-            class_weights=(_of_objects(every, taught, "class_share") >= config.detector.class_from).float(),
+            class_weights=(_of_objects(every, taught, "class_share") >= sure_from).float() if sure_from else None,
         )
         # Where nothing is kept there may be objects all the same. Multiplied, so that a rank of that kind has a graph as the others do.
         heard = float(any(len(one.labels) for one in taught.kept))
@@ -107,6 +108,8 @@ class PlDcDetector(SemiSupervised):
     def _affinities(self, mine: InstanceStep, seen: Seen, edges: Mapping[str, Edges]) -> dict[str, Tensor]:
         """Those with a weight; the edges are of the batch's images."""
         sources = {name: edge for name, edge in edges.items() if name in self.weights}
+        if not sources:
+            return {}
         owners = seen.owners[mine.positives.image_index] if len(seen.owners) else mine.positives.image_index
         values = affinities(
             mine.masks.logits, owners, mine.boxes, list(sources.values()), dilation=self.config.boxed.dilation

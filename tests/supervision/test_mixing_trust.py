@@ -47,7 +47,7 @@ def test_a_burn_in_of_the_whole_run_is_refused():
 
 @torch.no_grad()
 def test_the_truth_need_not_vouch_for_the_teacher():
-    """Half of the images are true and half of the teacher's word is sure: the share of all is three quarters, that of the teacher a half."""
+    """A teacher sure of everything, of nothing, and of one unlabelled image of two."""
     _, built = method(DepthSsdaConfig(trust="teacher", confidence=0.6, cross_domain=True), source=True)
     sure_teacher(built, 1, logit=9.0)
     batch = dense_batch(DOMAINS)
@@ -63,6 +63,21 @@ def test_the_truth_need_not_vouch_for_the_teacher():
     )
     assert torch.equal(across.weight[0], torch.ones_like(across.weight[0])), "a source in front of a labelled target"
     assert torch.equal(across.weight[1], across.mask[1].float())
+    halves = dense_batch(("labels", "none", "none"))
     _, plain = method(DepthSsdaConfig(trust="teacher"))
+    student = dense_network()
+    plain.mixing.model.class_logits = lambda images: (
+        student.class_logits(images) * torch.tensor([1e4, 0.0]).view(2, 1, 1, 1)
+    )
+    found = plain.mixing(halves, Words.of(halves), 0)[0]["mixed_ce"]
+    told = found.pixels.told
+    sure = (found.pixels.confidence >= 0.968) & told
+    assert found.q == sure.sum() / told.sum() and 0 < found.q < 1
+    assert torch.equal(found.weight, torch.where(told, found.q, torch.ones(())))
     labelled = dense_batch(("labels", "labels"))
     assert (plain.mixing(labelled, Words.of(labelled), 0)[0]["mixed_ce"].weight == 1).all()
+
+
+def test_a_burn_in_that_rounds_to_the_whole_run_is_refused():
+    with pytest.raises(UsageError, match=r"method\.burn_in=0\.96 of 10 steps leaves none"):
+        method(DepthSsdaConfig(burn_in=0.96))

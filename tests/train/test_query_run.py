@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_data import tiny_experiment, write_tiny_data
 from weights import same_weights
 
@@ -102,11 +103,24 @@ DETECTOR = {
     "model.channels": 32,
     "method.burn_in": 0.3,
     "method.class_threshold": 0.01,
-    "method.mask_threshold": 0.3,
+    "method.mask_threshold": 0.0,
     "method.detector.class_from": 0.2,
     "method.detector.weights.pseudo_depth_affinity": 0.5,
     "data.processes": 0,
 }
+
+
+def confident_detector(data: Path, folder: Path) -> Path:
+    """Weights of a detector that says something: one fresh from its start is sure of 0.01 everywhere, which is no candidate."""
+    small = {"model.channels": 32, "schedule.steps": 1, "data.processes": 0}
+    run(tiny_experiment(data, folder / "start", "full", **{"data.train.annotations": "masks_train.json", **small}))
+    file = folder / "start" / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        said = opened.metadata()
+    state = load_file(file)
+    state["detector.classify.bias"] += 4.0
+    save_file(state, folder / "confident.safetensors", metadata=said)
+    return folder / "confident.safetensors"
 
 
 @pytest.mark.parametrize("method", ["pl_dc", "detector", "box_depth"])
@@ -127,7 +141,8 @@ def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_pat
         settings = QUERY | FEW | shared | believing
         terms = {"projection", "depth_affinity", "pseudo_depth_affinity"}
     elif method == "detector":
-        method, settings = "pl_dc", shared | DETECTOR
+        start = confident_detector(data, tmp_path)
+        method, settings = "pl_dc", shared | DETECTOR | {"model.init": str(start)}
         terms = {"projection", "depth_affinity", "mask_bce", "pseudo_class", "pseudo_depth_affinity"}
     else:
         settings = shared | {"data.labelled_share": 0.5, "data.boxed_share": 0.5, "data.processes": 0}
@@ -139,6 +154,8 @@ def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_pat
     )
     run(tiny_experiment(data, tmp_path / "whole", method, **settings))
     assert {f"loss/{name}" for name in terms} <= set(seen) and seen["loss/projection"] > 0
+    if method == "pl_dc":
+        assert seen["pseudo/kept_an_image"] > 0 and seen["loss/pseudo_class"] > 0
     asked = iter([False, False, False, True] + [False] * 9)
     monkeypatch.setattr(RunContext, "stop_requested", lambda self: next(asked))
     with pytest.raises(Interrupted):

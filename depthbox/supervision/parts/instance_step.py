@@ -1,4 +1,4 @@
-"""What every detector-based method does first: one forward, the detection losses, and the masks of a bounded number of positives."""
+"""What every detector-based method does first: one forward, and the masks of a bounded number of positives; the detection losses follow from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

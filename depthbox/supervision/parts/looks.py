@@ -6,7 +6,6 @@ from typing import Protocol
 from torch import Tensor
 
 from depthbox.core.batch import Views
-from depthbox.core.shapes import MASK_STRIDE
 from depthbox.models.config import InferenceConfig
 from depthbox.models.predict import detected, masks_at
 from depthbox.models.query_head import OUTSIDE, QueryOutputs, QuerySegmenter
@@ -41,7 +40,7 @@ def look(model: Model, views: Views, images: Tensor) -> Look:
     weak, valid = views.weak[images], views.valid[images]
     if isinstance(model, QuerySegmenter):
         return _QueryLook(outputs=model(weak, valid).within(valid))
-    return _DetectorLook(model=model, said=model(weak), padding=~at_masks(valid))
+    return _DetectorLook(model=model, said=model(weak), valid=valid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +59,22 @@ class _QueryLook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DetectorLook:
-    """Class quality is the score of the detection, sqrt(class probability * box quality); of boxes that overlap only the best is a candidate."""
+    """Class quality is the score of the detection, sqrt(class probability * box quality); of boxes that overlap only the best is a candidate, and none is where no
+    class has a probability above 0.05. Boxes end with the photo too."""
 
     model: Segmenter
     said: Features
-    padding: Tensor
+    valid: Tensor
 
     def candidates(self, at: int) -> QueryPairs:
-        padding = self.padding[at]
-        height, width = (MASK_STRIDE * side for side in padding.shape)
-        places, labels, scores, boxes = detected(
-            self.said.dense, at, (height, width), InferenceConfig(top=TOP), by_class=False
+        photo = self.valid[at]
+        size_hw = (int(photo.any(1).sum()), int(photo.any(0).sum()))
+        alone = Features(
+            dense=self.said.dense.of(slice(at, at + 1)), mask_features=self.said.mask_features[at : at + 1]
         )
-        logits = masks_at(self.model, self.said, at, places).expand(-1, *padding.shape).masked_fill(padding, OUTSIDE)
+        places, labels, scores, boxes = detected(alone.dense, 0, size_hw, InferenceConfig(top=TOP), by_class=False)
+        padding = ~at_masks(photo[None])[0]
+        logits = masks_at(self.model, alone, 0, places).expand(-1, *padding.shape).masked_fill(padding, OUTSIDE)
         return QueryPairs(
             query=places,
             labels=labels,

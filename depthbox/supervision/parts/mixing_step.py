@@ -60,7 +60,8 @@ class Mixture:
     weight: Tensor
     """Of each pixel's cross-entropy: a scalar, or "M H W"."""
     q: Tensor
-    """The share of confident pixels, of the global batch: of the mixed ones, or for mixtures of two domains of the target's before they are mixed."""
+    """The share of confident pixels, of the global batch: of the mixed ones, or for mixtures of two domains of the target's before they are mixed; with `trust`
+    teacher of those of them that the teacher labelled."""
     own: Sequence[int]
     other: Sequence[int]
     """Places in the batch."""
@@ -75,7 +76,7 @@ class Mixing:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, words: Words, step: int) -> tuple[dict[str, Mixture], dict[str, Tensor]]:
-        """Mixtures by the name of their loss, and figures about them; every rank calls it at every step."""
+        """Mixtures by the name of their loss, and figures about them; every rank calls it at every step from the burn-in on."""
         pixels, figures = self._known(batch, words)
         found = {}
         if self.config.mixing != "none":
@@ -116,7 +117,7 @@ class Mixing:
         return found, pseudo_figures(confidence[looked], labels[looked], known, threshold=self.config.confidence)
 
     def _of_target(self, batch: Batch, pixels: Pixels, target: list[int], step: int) -> Mixture:
-        """Both orders of pairs of target images; every other step they meet others. All weighs q, the confident share of the mixed pixels (3.3)."""
+        """Both orders of pairs of target images; every other step they meet others. As published all weighs q, the confident share of the mixed pixels (3.3)."""
         other = [target[place] for place in partners(len(target), apart=1 + step % 2)]
         names = _names(batch, step, target, other)
         one, two = pixels.of(target), pixels.of(other)

@@ -53,7 +53,8 @@ class Teaching:
         kept = [self._of_image(batch, said, at, i) for at, i in enumerate(unlabelled.tolist())] if said else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
-        kept = [self._named(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
+        if self.prior is not None or self.config.detector.class_from:
+            kept = [self._named(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
         if self.prior is not None:
             self._learn(batch, said, labelled, kept)
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
@@ -82,7 +83,7 @@ class Teaching:
     def _named(
         self, batch: Batch, said: Look | None, at: int, image: int, kept: PseudoLabels, step: int
     ) -> PseudoLabels:
-        """The class that teacher and second opinion agree on; nothing is filtered again, the mask stays."""
+        """The class that teacher and second opinion, if there is one, agree on; nothing is filtered again, the mask stays."""
         assert said is not None
         own = said.probabilities(at, kept.query)
         if self.prior is None:
