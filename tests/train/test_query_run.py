@@ -190,7 +190,7 @@ def test_boxes_alone_teach_queries_masks(data, tmp_path):
 
 
 def test_the_methods_head_and_labels_are_asked_for(data, tmp_path):
-    with pytest.raises(UsageError, match=r"set model\.head=query"):
+    with pytest.raises(UsageError, match=r"set method\.class_threshold=0\.35"):
         run(tiny_experiment(data, tmp_path, "pl_dc", **FEW, **{"model.head": "dynamic"}))
     with pytest.raises(UsageError, match=r"data\.labelled_share=0\.5 leaves 1 images"):
         run(experiment(data, tmp_path, "pl_dc"))
