@@ -8,40 +8,22 @@ on two cores.
 From the repository's root: `experiments/splits/blocks_boxed_15pct.txt` holds the images of the set's labelled_20pct that are not in its labelled_5pct.
 """
 
-from depthbox.core.config import vary
-from depthbox.recipes import pl_dc
+from dataclasses import replace
+from pathlib import Path
+
+from depthbox.commands.definition import load_value
 from depthbox.report.ablation import Ablation
 
-WORKING_POINT = {
-    "data.train.images": "train",
-    "data.train.annotations": "annotations/instances_train.json",
-    "data.train.labelled": "annotations/semi_splits.json:labelled_5pct",
-    "data.val.images": "val",
-    "data.val.annotations": "annotations/instances_val.json",
-    "data.views.short_side": 192,
-    "data.views.max_side": 256,
-    "data.views.scale": (0.8, 1.2),
-    "model.head": "dynamic",
-    "model.weights": "builtin",
-    "method.burn_in": 0.25,
-    "method.class_threshold": 0.35,
-    "method.mask_threshold": 0.85,
-    "method.pseudo_nms_iou": 0.7,
-    "method.detector.class_from": 0.5,
-    "schedule.steps": 600,
-    "schedule.evaluate_every": 150,
-    "batch_size": 8,
-    "launcher": "local",
-}
+LADDER = load_value(Path(__file__).with_name("table_pl_dc_detector.py"), "TABLE", Ablation, example="Ablation(...)")
+
 BOXED = {"data.train.boxed": "experiments/splits/blocks_boxed_15pct.txt"}
 DEPTH = {"depth.source": "maps:depth/train", "depth.maps.kind": "depth_mm", "depth.maps.zero": "far"}
 
-TABLE = Ablation(
-    base=vary(pl_dc(), WORKING_POINT),
-    metrics=("mask_ap", "best_mask_ap", "mask_ap50", "mask_ap75", "box_ap"),
+TABLE = replace(
+    LADDER,
     rows={
-        "masks": {"method.burn_in": 1.0, "data.labelled_share": 1.0, "batch_size": 4},
-        "masks and boxes": {"method.burn_in": 1.0, "data.boxed_share": 0.5} | BOXED,
+        "masks": LADDER.rows["supervised only"],
+        "masks and boxes": {"method.burn_in": 1.0, "method.detector.class_from": 0.0, "data.boxed_share": 0.5} | BOXED,
         "masks and nothing (PL-DC)": {},
         "masks, boxes and nothing": {"data.labelled_share": 0.25, "data.boxed_share": 0.25} | BOXED,
         "+ depth affinity of boxes": {"data.labelled_share": 0.25, "data.boxed_share": 0.25} | BOXED | DEPTH,

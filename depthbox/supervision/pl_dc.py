@@ -6,11 +6,11 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from depthbox.core.batch import Batch
-from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
-from depthbox.models.query_head import QueryOutputs, QuerySegmenter
+from depthbox.core.schedule import Schedule
+from depthbox.models.query_head import QueryOutputs
+from depthbox.models.segmenter import Model
 from depthbox.ops.pairwise import Edges
-from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.method import Classes, Losses
+from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.box_query_terms import (
     box_query_terms,
     box_targets,
@@ -27,7 +27,6 @@ from depthbox.supervision.semi_supervised import Seen, SemiSupervised, split
 
 __all__ = ["PlDc"]
 
-AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
 PSEUDO = {"query_class": "pseudo_class", "query_bce": "pseudo_mask_bce", "query_dice": "pseudo_mask_dice"}
 
 
@@ -38,20 +37,14 @@ class PlDc(SemiSupervised):
     disparity only where there is `depth`, and the affinities of pseudo masks (ours) only with a weight.
     """
 
-    def __init__(
-        self,
-        config: PlDcConfig,
-        student: QuerySegmenter,
-        *,
-        steps: int,
-        classes: Classes = Classes(),
-        depth: bool = False,
-        boxed: bool = False,
-    ) -> None:
-        self.depth, self.boxed = depth, boxed
-        super().__init__(config, student, steps=steps, classes=classes)
-        warm_up = config.boxed.warm_up * steps
-        self.weights: Mapping[str, Schedule] = _weights(self, student, start=self.start, warm_up=warm_up)
+    def _weights(self, student: Model) -> dict[str, Schedule]:
+        weights, query = self.config.weights, student.config.query
+        has = {
+            "boxed_class": self.boxed,
+            "query_start": query.start == "picked",
+            "pseudo_start": weights.pseudo_start > 0,
+        }
+        return self._scheduled(weights, has)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         masked, boxed, unlabelled = split(batch)
@@ -125,29 +118,6 @@ class PlDc(SemiSupervised):
             # That no object is kept somewhere does not say that there is none.
             terms["pseudo_start"] = query_start(mine.picked.cells, pseudo, no_object=0.0)
         return terms
-
-    def _affine(self) -> bool:
-        """Whether any term asks what belongs together."""
-        return self.boxed or any(name in self.weights for name in AFFINITIES)
-
-
-def _weights(method: PlDc, student: QuerySegmenter, *, start: int, warm_up: float) -> dict[str, Schedule]:
-    """A schedule for every term this method has; the affinities come in as in `BoxDepth`, those of pseudo masks after the burn-in."""
-    weights = method.config.weights
-    timed: dict[str, Schedule] = {
-        "box_prior": falling(2 * warm_up),
-        "color_affinity": ramp(0, warm_up),
-        "depth_affinity": ramp(warm_up, warm_up),
-        **dict.fromkeys(AFFINITIES, ramp(start, warm_up)),
-    }
-    has = dict.fromkeys(("boxed_class", "projection", "box_prior", "color_affinity"), method.boxed)
-    has |= {"depth_affinity": method.boxed and method.depth, "query_start": student.config.query.start == "picked"}
-    has |= {name: getattr(weights, name) > 0 for name in (*AFFINITIES, "pseudo_start")}
-    return {
-        name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
-        for name in weights.__slots__
-        if has.get(name, True)
-    }
 
 
 def _extents(masks: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from depthbox.core.batch import Batch, Instances
-from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
-from depthbox.models.segmenter import Segmenter
+from depthbox.core.schedule import Schedule
+from depthbox.models.segmenter import Model
 from depthbox.ops.pairwise import Edges
-from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.method import Classes, Losses
+from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.assignment import Positives
 from depthbox.supervision.parts.box_terms import affinities, box_prior, projection
 from depthbox.supervision.parts.detection_terms import detection_terms
@@ -23,7 +22,6 @@ from depthbox.supervision.semi_supervised import Seen, SemiSupervised, split
 
 __all__ = ["PlDcDetector"]
 
-BOXED = ("projection", "box_prior", "color_affinity", "depth_affinity")
 DETECTION = {"class_focal": "pseudo_class", "box_giou": "pseudo_box", "box_quality": "pseudo_quality"}
 
 
@@ -31,19 +29,8 @@ class PlDcDetector(SemiSupervised):
     """`Method` for a `Segmenter`: as `PlDc`, with the losses of `Full` where there are masks, those of `BoxDepth` where there are boxes alone, and a pseudo
     label's box and mask as the teacher made them. A batch without pseudo labels teaches no background."""
 
-    def __init__(
-        self,
-        config: PlDcConfig,
-        student: Segmenter,
-        *,
-        steps: int,
-        classes: Classes = Classes(),
-        depth: bool = False,
-        boxed: bool = False,
-    ) -> None:
-        self.depth, self.boxed = depth, boxed
-        super().__init__(config, student, steps=steps, classes=classes)
-        self.weights: Mapping[str, Schedule] = _weights(self, warm_up=config.boxed.warm_up * steps)
+    def _weights(self, student: Model) -> dict[str, Schedule]:
+        return self._scheduled(self.config.detector.weights, {})
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         masked, boxed, unlabelled = split(batch)
@@ -115,28 +102,6 @@ class PlDcDetector(SemiSupervised):
             mine.masks.logits, owners, mine.boxes, list(sources.values()), dilation=self.config.boxed.dilation
         )
         return dict(zip(sources, values, strict=True))
-
-    def _affine(self) -> bool:
-        return any(name.endswith("_affinity") for name in self.weights)
-
-
-def _weights(method: PlDcDetector, *, warm_up: float) -> dict[str, Schedule]:
-    """A schedule for every term this method has, as in `PlDc`."""
-    weights = method.config.detector.weights
-    pseudo = ("pseudo_color_affinity", "pseudo_depth_affinity")
-    timed: dict[str, Schedule] = {
-        "box_prior": falling(2 * warm_up),
-        "color_affinity": ramp(0, warm_up),
-        "depth_affinity": ramp(warm_up, warm_up),
-        **dict.fromkeys(pseudo, ramp(method.start, warm_up)),
-    }
-    has = dict.fromkeys(BOXED, method.boxed) | {"depth_affinity": method.boxed and method.depth}
-    has |= {name: getattr(weights, name) > 0 for name in pseudo}
-    return {
-        name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
-        for name in weights.__slots__
-        if has.get(name, True)
-    }
 
 
 def _objects(kept: PseudoLabels) -> Instances:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from depthbox.core.batch import Batch, Views
+from depthbox.core.schedule import Schedule, constant, falling, ramp, scaled
 from depthbox.models.segmenter import Model
-from depthbox.supervision.config import PlDcConfig
+from depthbox.supervision.config import DetectorWeights, PlDcConfig, PlDcWeights
 from depthbox.supervision.method import Classes
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
 from depthbox.supervision.parts.teacher import Teacher
@@ -17,18 +18,57 @@ from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThres
 
 __all__ = ["Seen", "SemiSupervised", "split"]
 
+AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
+
 
 class SemiSupervised:
     """The teacher's side of a `Method`: from `start` on an average of the student labels the unlabelled images."""
 
-    def __init__(self, config: PlDcConfig, student: Model, *, steps: int, classes: Classes) -> None:
-        self.config, self.start = config, round(config.burn_in * steps)
+    def __init__(
+        self,
+        config: PlDcConfig,
+        student: Model,
+        *,
+        steps: int,
+        classes: Classes = Classes(),
+        depth: bool = False,
+        boxed: bool = False,
+    ) -> None:
+        self.config, self.depth, self.boxed = config, depth, boxed
+        self.start, self.warm_up = round(config.burn_in * steps), config.boxed.warm_up * steps
+        self.weights: Mapping[str, Schedule] = self._weights(student)
         device = next(student.parameters()).device
         self.thresholds = _thresholds(config, classes.objects, device)
         self.prior = _prior(config, student, classes.names, device)
         share = correction_share(self.start, steps, first=config.category_weight)
         teacher = Teacher(student, start=self.start, keep=config.keep) if self.start < steps else None
         self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
+
+    def _weights(self, student: Model) -> dict[str, Schedule]:
+        """Of the terms that this run has, by `_scheduled`."""
+        raise NotImplementedError
+
+    def _scheduled(self, weights: PlDcWeights | DetectorWeights, has: Mapping[str, bool]) -> dict[str, Schedule]:
+        """A schedule for every term this run has (`has`: those of one head alone): the affinities come in as in `BoxDepth`, those of pseudo masks after the
+        burn-in and only with a weight."""
+        timed: dict[str, Schedule] = {
+            "box_prior": falling(2 * self.warm_up),
+            "color_affinity": ramp(0, self.warm_up),
+            "depth_affinity": ramp(self.warm_up, self.warm_up),
+            **dict.fromkeys(AFFINITIES, ramp(self.start, self.warm_up)),
+        }
+        there = dict.fromkeys(("projection", "box_prior", "color_affinity"), self.boxed)
+        there |= {"depth_affinity": self.boxed and self.depth, **has}
+        there |= {name: getattr(weights, name) > 0 for name in AFFINITIES}
+        return {
+            name: scaled(timed.get(name, constant(1.0)), getattr(weights, name))
+            for name in weights.__slots__
+            if there.get(name, True)
+        }
+
+    def _affine(self) -> bool:
+        """Whether any term asks what belongs together."""
+        return self.boxed or any(name in self.weights for name in AFFINITIES)
 
     def after_step(self, student: nn.Module, step: int) -> None:
         if self.teaching is not None:
