@@ -62,6 +62,9 @@ RELIEF_AS_MASKS = (
 )
 """Dice and BCE as "fully supervised" has them, with what stands out in place of drawn masks; projection and teacher stay, no affinity disagrees."""
 
+CUT = {"method.relief_share": 0.2}
+"""A cell stands out only with a fifth of what the highest cell next to it does: against the foot of a blurred step."""
+
 BOX_TEACHER = NO_DEPTH | {
     "method.distillation.matching": "greedy",
     "method.distillation.confidence": True,
@@ -98,6 +101,10 @@ TABLE = Ablation(
         "relief as masks, exact": EXACT | RELIEF_AS_MASKS,
         "relief as masks, estimated": ESTIMATED | RELIEF_AS_MASKS,
         "relief as masks, disturbed": DISTURBED | RELIEF_AS_MASKS,
+        "relief as masks, cut, exact": EXACT | RELIEF_AS_MASKS | CUT,
+        "relief as masks, cut, disturbed": DISTURBED | RELIEF_AS_MASKS | CUT,
+        "system and cut relief, estimated": ESTIMATED | SYSTEM | RELIEF | CUT,
+        "system and cut relief, disturbed": DISTURBED | SYSTEM | RELIEF | CUT,
         "colour among next neighbours": NO_DEPTH | NO_TEACHER | {"method.dilation": 1},
         "plane-aware affinity, estimated": ESTIMATED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},
         "plane-aware affinity, disturbed": DISTURBED | PAPER | NO_TEACHER | {"method.depth_form": "plane"},

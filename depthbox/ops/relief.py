@@ -2,6 +2,7 @@
 carried on from the ring around a box into the box, and what is nearer than that is the object."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from depthbox.ops.masks import ellipse_distance
@@ -16,15 +17,18 @@ FILL = (0.25, 0.95)
 """A relief that fills less or more of its box says nothing."""
 
 
-def relief_masks(disparity: Tensor, boxes_xyxy: Tensor, inside: Tensor, *, stride: int) -> tuple[Tensor, Tensor]:
+def relief_masks(
+    disparity: Tensor, boxes_xyxy: Tensor, inside: Tensor, *, stride: int, share: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Soft masks "N h w" of one image's objects from their boxes and its disparity, and how far each is to be trusted: "N" in 0..1.
 
     disparity "h w" in 0..1, NaN where unknown; boxes_xyxy "N 4" in pixels; inside bool "N h w", the boxes on the map, whose cells are `stride` pixels.
-    With r the disparity above the background (`affine_background`), s its noise and rho the distance from the centre (1 on the inscribed ellipse):
+    With r the disparity above the background (`affine_background`), s its noise, rho the distance from the centre (1 on the inscribed ellipse) and h
+    what a cell stands out at least, MARGIN and `share` of the largest r of its object among the cell and its 8 neighbours:
 
-        mask = sigmoid(2 (1 - rho) + trust * clip((r - MARGIN) / (s + NOISE_FLOOR), -3, 3)) in the box, 0 elsewhere.
+        mask = sigmoid(2 (1 - rho) + trust * clip((r - h) / (s + NOISE_FLOOR), -3, 3)) in the box, 0 elsewhere.
 
-    Where boxes overlap, a cell belongs to the object whose own disparity (the median of what stands out in its box alone) is nearer to the cell's.
+    A blurred step of disparity is a slope that begins outside the object: a `share` of 0.2 cuts its foot off. Where boxes overlap, a cell belongs to the object whose own disparity (the median of what stands out in its box alone) is nearer to the cell's.
     trust = clip(2 c - 1, 0, 1)^2, c the smaller share of rows and of columns that the relief reaches (a box is tight: an object reaches all), and 0
     where the relief fills too little or too much of its box.
     """
@@ -35,9 +39,10 @@ def relief_masks(disparity: Tensor, boxes_xyxy: Tensor, inside: Tensor, *, strid
     background, noise = affine_background(disparity, ring)
     above = torch.where(box & flat.isfinite(), flat - background, -torch.inf)
     foreign = _foreign(flat, box, above > torch.maximum(2 * noise, noise.new_tensor(MARGIN))[:, None])
-    stands_out = ((above > MARGIN) & ~foreign).view_as(inside)
+    above = above - MARGIN - share * _crest(above.masked_fill(foreign, -torch.inf).view_as(inside)).flatten(1)
+    stands_out = ((above > 0) & ~foreign).view_as(inside)
     trust = _trust(stands_out, inside) * (ring.sum(1) > 3)
-    signs = ((above - MARGIN) / (noise + NOISE_FLOOR)[:, None]).clamp(-3, 3)
+    signs = (above / (noise + NOISE_FLOOR)[:, None]).clamp(-3, 3)
     signs = torch.where(foreign, -3.0, torch.where(flat.isfinite(), signs, 0.0)).view_as(inside)
     prior = 2 * (1 - ellipse_distance(boxes_xyxy, inside.shape[-2:], stride))
     return (prior + trust[:, None, None] * signs).sigmoid() * inside, trust
@@ -93,6 +98,11 @@ def _foreign(flat: Tensor, box: Tensor, out: Tensor) -> Tensor:
     (nearest, second), who = distance.topk(2, dim=0, largest=False)
     mine = who[0] == torch.arange(len(box), device=box.device)[:, None]
     return box & (torch.where(mine, second, nearest) < distance) & own.isfinite()[:, None]
+
+
+def _crest(above: Tensor) -> Tensor:
+    """The largest of "N h w" among each cell and its neighbours, at least 0."""
+    return F.max_pool2d(above[:, None], 3, stride=1, padding=1)[:, 0].clamp(min=0)
 
 
 def _trust(stands_out: Tensor, inside: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ PAIRWISE: dict[str, Rule] = {
 }
 BOX_DEPTH: dict[str, Rule] = PAIRWISE | {
     "masks_per_image": (lambda v: v >= 1, "a whole number of at least 1"),
+    "relief_share": KEPT,
     "distillation.start": (NOT_NEGATIVE[0], "a fraction of the run, at least 0 (1: never)"),
     "distillation.keep": KEPT,
     "distillation.box_cost": COST,

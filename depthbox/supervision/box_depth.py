@@ -60,7 +60,7 @@ class BoxDepth:
             truth = truth_masks(drawn.positives, batch.instances) if len(drawn.boxes) else drawn.boxes
             terms |= mask_terms(drawn.masks.logits, truth.to(logits.dtype), drawn.boxes)
         if self.relief:
-            relief = relief_targets(batch.views, batch.instances)
+            relief = relief_targets(batch.views, batch.instances, share=self.config.relief_share)
             masks, trust = targets_of(boxed.positives, relief)
             terms["depth_relief"] = pseudo_mask(logits, masks, trust)
             terms["relief_bce"] = pseudo_mask_bce(logits, masks, boxed.boxes, trust)

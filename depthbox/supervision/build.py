@@ -152,6 +152,9 @@ def _check_box_depth(config: BoxDepthConfig, *, depth: bool, mask_head: str, hea
         _refuse(config, BoxDepthConfig(), OF_DEPTH, "method.")
         _refuse(config.distillation, DistillationConfig(), OF_DEPTH_IN_MATCHING, "method.distillation.")
         _refuse(config.weights, BoxDepthWeights(), ("depth_relief", "relief_bce"), "method.weights.")
+    if not (config.weights.depth_relief or config.weights.relief_bce):
+        unheard = "has no effect without method.weights.depth_relief or relief_bce"
+        _refuse(config, BoxDepthConfig(), ("relief_share",), "method.", unheard)
     if mask_head == "depth_guided" and not depth:
         raise UsageError(
             "model.mask_head=depth_guided learns from disparity; set depth.source or model.mask_head=condinst"

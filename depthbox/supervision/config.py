@@ -75,9 +75,10 @@ class DistillationConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthConfig(PairwiseConfig):
-    """Boxes and depth, with a teacher later in the run."""
+    """Boxes and depth, with a teacher later in the run. `relief_share` (ours): of the largest relief next to it, what a cell has to stand out."""
 
     weights: BoxDepthWeights = BoxDepthWeights()
+    relief_share: float = added(0.0)
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
     distillation: DistillationConfig = DistillationConfig()

@@ -78,3 +78,14 @@ def test_blurred_steps_still_give_a_mask(scale: float) -> None:
     soft = torch.nn.functional.avg_pool2d((ground() + 0.2 * truth)[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
     masks, _ = relief_masks(soft * scale, boxes, box_masks(boxes, SIZE, 4), stride=4)
     assert iou(masks[0] > 0.5, truth) > 0.7
+
+
+def test_a_share_of_the_crest_cuts_the_foot_of_a_blurred_step() -> None:
+    boxes = torch.tensor([[30.0, 20.0, 94.0, 76.0]])
+    truth, inside = rounded(boxes[0]), box_masks(boxes, SIZE, 4)
+    blurred = torch.nn.functional.avg_pool2d((0.1 * truth)[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    found = {
+        share: iou(relief_masks(ground() + blurred, boxes, inside, stride=4, share=share)[0][0] > 0.5, truth)
+        for share in (0.0, 0.4)
+    }
+    assert found[0.4] > found[0.0] + 0.1 and found[0.4] > 0.9

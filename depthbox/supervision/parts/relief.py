@@ -14,7 +14,7 @@ __all__ = ["relief_targets"]
 
 
 @torch.no_grad()
-def relief_targets(views: Views, instances: Sequence[Instances]) -> list[PseudoMasks]:
+def relief_targets(views: Views, instances: Sequence[Instances], *, share: float = 0.0) -> list[PseudoMasks]:
     """For each image the soft masks of its boxes and their trust as confidence. Disparity is sampled where masks are: an average over a cell would
     blur the very step that is looked for."""
     assert views.disparity is not None
@@ -23,6 +23,6 @@ def relief_targets(views: Views, instances: Sequence[Instances]) -> list[PseudoM
     found = []
     for disparity, objects in zip(sampled, instances, strict=True):
         inside = box_masks(objects.boxes_xyxy, size_hw, MASK_STRIDE)
-        masks, trust = relief_masks(disparity, objects.boxes_xyxy, inside, stride=MASK_STRIDE)
+        masks, trust = relief_masks(disparity, objects.boxes_xyxy, inside, stride=MASK_STRIDE, share=share)
         found.append(PseudoMasks(masks=masks, confidence=trust))
     return found
