@@ -46,3 +46,12 @@ def test_the_costs_of_the_matching_leave_a_share_to_the_score():
         check_method(vary(BoxDepthConfig(), costs), depth=True, mask_head="condinst")
     published = {"distillation.box_cost": 0.1, "distillation.depth_cost": 0.9}
     check_method(vary(BoxDepthConfig(), published), depth=True, mask_head="condinst")
+
+
+def test_a_share_of_the_relief_without_a_term_of_relief_is_refused_and_one_of_all_of_it_too():
+    cut = vary(BoxDepthConfig(), {"relief_share": 0.2})
+    with pytest.raises(UsageError, match="relief_share=0.2 has no effect without method.weights.depth_relief"):
+        check_method(cut, depth=True, mask_head="condinst")
+    check_method(vary(cut, {"weights.relief_bce": 1.0}), depth=True, mask_head="condinst")
+    with pytest.raises(UsageError, match="method.relief_share"):
+        check_method(vary(cut, {"weights.relief_bce": 1.0, "relief_share": 1.0}), depth=True, mask_head="condinst")
