@@ -25,7 +25,7 @@ def box_depth() -> Experiment:
     """Boxes and pseudo depth (arXiv 2403.01214), with self-distillation in the last third, at a working point for two cores.
 
     The paper weighs `depth_affinity` 1 with the disparity of a large network; a small one is too smooth on photos, and at 1 it fills the ground
-    between a pedestrian's feet (experiments/LOG.md).
+    between a pedestrian's feet (experiments/LOG.md). The head is the plain one, which has no `instance_depth`: `model.mask_head=depth_guided` is the paper's.
     """
     return Experiment(method=BoxDepthConfig(weights=BoxDepthWeights(depth_affinity=0.3)))
 
@@ -38,7 +38,8 @@ def full() -> Experiment:
 def pl_dc() -> Experiment:
     """A few images with masks, the others with nothing (arXiv 2505.11075): two qualities, category correction, pixel uncertainty.
 
-    Half of a step is unlabelled; the published strong view. The average keeps less than the published 0.9996 a step, which is meant for 369 000 steps.
+    Half of a step is unlabelled; the published strong view. The average keeps less than the published 0.9996 a step, which is meant for 369 000 steps; decoder,
+    learning rate (1e-4), weight decay (1e-4) and clipping (0.01) of the paper are those of `preset=paper`.
     """
     return Experiment(
         method=PlDcConfig(),

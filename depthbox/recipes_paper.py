@@ -38,7 +38,8 @@ def _box_depth() -> Experiment:
     """arXiv 2403.01214: FCOS and CondInst with R-50, the DG-MaskHead, 90 000 steps of 16 photos; disparity by DPT.
 
     Colour warms up over 10 000 steps, depth over the next 10 000; the start of self-distillation is not published (i: where the rate first drops). 3x is
-    `schedule.steps=270000 schedule.decay_at=0.7778,0.9259 method.warm_up=0.037 method.distillation.start=0.7778`. (i): 1000 steps of warm-up, weight decay 1e-4.
+    `schedule.steps=270000 schedule.decay_at=0.777778,0.925926 method.warm_up=0.037037 method.distillation.start=0.777778`. (i): 1000 steps of warm-up, weight decay 1e-4,
+    form B of the agreement with a depth cost that falls from 0.3.
     """
     return Experiment(
         method=BoxDepthConfig(
@@ -113,6 +114,7 @@ def _depth_ssda() -> Experiment:
     """arXiv 2108.12545: R-101 with a dilated last stage and ASPP, 40 000 steps of 2 + 2 crops of 512 at half of Cityscapes' resolution.
 
     The decoder's published widths 256/256/128/128/64 are no setting: `width` 64 has 256/192/128/64. (i): weight decay 5e-4.
+    With `model.multi_task=yes` add `method.video.scale_free=no model.pose_backbone=resnet18 model.pose_stride=1`, the published depth.
     """
     return Experiment(
         method=DepthSsdaConfig(keep=0.99),

@@ -4,13 +4,13 @@ One JSON file, in the folder of the frames or above it: `intrinsics.json` of our
 """
 
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from depthbox.core.errors import InputError
+from depthbox.data.decode import shown
 
 __all__ = ["Intrinsics", "read_intrinsics"]
 
@@ -18,6 +18,7 @@ FILE = "intrinsics.json"
 _FORM = 'write {"fx": 200, "fy": 200, "cx": 128, "cy": 96, "width": 256, "height": 192} in pixels, or fx, fy, cx, cy as shares of the image'
 _KEYS = ("fx", "fy", "cx", "cy")
 _INTEGER_CENTRES = "integer"
+_LARGEST = 1e9
 _LARGEST_SHARE = 10.0
 """A focal length above so many image sizes is a number of pixels: it would be a lens of 6 degrees."""
 
@@ -38,9 +39,10 @@ class Intrinsics:
 
 def read_intrinsics(folder: Path, *, root: Path, size_hw: tuple[int, int], first: Path) -> Intrinsics:
     """Of the frames in `folder`, of `size_hw` pixels: from the nearest file in the folder or above it, up to `root`. Raises `InputError`."""
-    for place in _upwards(folder, root):
+    places = _upwards(folder, root)
+    for number, place in enumerate(places):
         if (file := place / FILE).is_file():
-            return _own(file, size_hw)
+            return _own(file, size_hw, above=[p / FILE for p in places[number + 1 :]])
         if (file := place / "calib_cam_to_cam.txt").is_file():
             return _kitti(file, size_hw)
     if (camera := _cityscapes_file(first)) is not None:
@@ -54,7 +56,7 @@ def _upwards(folder: Path, root: Path) -> list[Path]:
     return above[: above.index(root) + 1] if root in above else above[:2]
 
 
-def _own(file: Path, size_hw: tuple[int, int]) -> Intrinsics:
+def _own(file: Path, size_hw: tuple[int, int], above: Sequence[Path]) -> Intrinsics:
     said = _json(file)
     values = {key: _number(said, key, file) for key in _KEYS}
     has_size = "width" in said or "height" in said
@@ -71,7 +73,9 @@ def _own(file: Path, size_hw: tuple[int, int]) -> Intrinsics:
     if any(0 < values[key] <= most for key, most in zip(_KEYS, (_LARGEST_SHARE,) * 2 + (1,) * 2, strict=True)):
         cause = f"fx = {values['fx']:g}, cx = {values['cx']:g}: some are pixels, some shares of the image"
         raise InputError(file, "", cause, _FORM)
-    return _normalised(values, (height, width), size_hw, file, integer_centres=_integer_centres(said, file))
+    middle = (values["cx"], values["cy"]) == ((width - 1) / 2, (height - 1) / 2)
+    integer = next((c for c in map(_centres, (file, *above)) if c), _INTEGER_CENTRES if middle else "")
+    return _normalised(values, (height, width), size_hw, file, integer_centres=integer.startswith(_INTEGER_CENTRES))
 
 
 def _normalised(
@@ -98,7 +102,7 @@ def _normalised(
 
 
 def _checked(found: Intrinsics, file: Path) -> Intrinsics:
-    if min(found.fx, found.fy) <= 0.05 or max(found.fx, found.fy) > _LARGEST_SHARE:
+    if not (0.05 < found.fx <= _LARGEST_SHARE and 0.05 < found.fy <= _LARGEST_SHARE):  # nor a NaN
         cause = f"a focal length of {found.fx:.3g} image widths and {found.fy:.3g} heights is no camera's"
         raise InputError(file, "", cause, _FORM)
     if not (0 < found.u0 < 1 and 0 < found.v0 < 1):
@@ -110,7 +114,7 @@ def _checked(found: Intrinsics, file: Path) -> Intrinsics:
 def _json(file: Path) -> dict:
     try:
         said = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(file, "", f"cannot be read as JSON ({error})", _FORM) from None
     if not isinstance(said, dict):
         raise InputError(file, "", f"holds a {type(said).__name__}, not an object", _FORM)
@@ -119,18 +123,19 @@ def _json(file: Path) -> dict:
 
 def _number(said: Mapping, key: str, file: Path) -> float:
     value = said.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        what = "is missing" if key not in said else f"is {value!r}, not a number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
+        what = "is missing" if key not in said else f"is {shown(value)}, not a number"
         raise InputError(file, key, what, _FORM)
     return float(value)
 
 
-def _integer_centres(said: Mapping, file: Path) -> bool:
-    """`"pixel_centres": "integer coordinates"` says that the centre of the first pixel is 0; it is 0.5 unless said."""
-    value = str(said.get("pixel_centres", ""))
+def _centres(file: Path) -> str:
+    """`"pixel_centres": "integer coordinates"` says that the centre of the first pixel is 0; it is 0.5 unless a file says so, here or above, or the principal
+    point is exactly the middle of those."""
+    value = str(_json(file).get("pixel_centres", "")) if file.is_file() else ""
     if value and not value.startswith((_INTEGER_CENTRES, "half")):
         raise InputError(file, "pixel_centres", f"is {value!r}", "allowed: 'integer coordinates', 'half coordinates'")
-    return value.startswith(_INTEGER_CENTRES)
+    return value
 
 
 def _cityscapes_file(first: Path) -> Path | None:
@@ -154,12 +159,12 @@ def _cityscapes(file: Path, size_hw: tuple[int, int]) -> Intrinsics:
 
 def _kitti(file: Path, size_hw: tuple[int, int]) -> Intrinsics:
     """P_rect_02 and S_rect_02: the left colour camera after rectification."""
-    rows = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
     try:
+        rows = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
         matrix = [float(v) for v in rows["P_rect_02"].split()]
         width, height = (float(v) for v in rows["S_rect_02"].split())
         values = {"fx": matrix[0], "fy": matrix[5], "cx": matrix[2], "cy": matrix[6]}
-    except (KeyError, ValueError, IndexError):
+    except (OSError, KeyError, ValueError, IndexError):
         cause = "holds no P_rect_02 (12 numbers) and S_rect_02 (2 numbers)"
         raise InputError(file, "", cause, "take the file of KITTI's raw data as it is") from None
     return _normalised(values, (height, width), size_hw, file, integer_centres=True)

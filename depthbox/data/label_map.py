@@ -113,7 +113,9 @@ def _classes(codes: np.ndarray, palette: np.ndarray | None, table: LabelTable) -
         return ids[clipped], False
     used = np.unique(codes)
     named, shown = ids[used], _by_colour(palette[used], colours)
-    agree = (named == shown) | (named == IGNORE) | (shown == _UNKNOWN)
+    # Void by its id and a class by its colour is a contradiction too, unless another id of this map is proved by its colour.
+    proved = ((named == shown) & (named != IGNORE) & (named != _UNKNOWN)).any()
+    agree = (named == shown) | (shown == _UNKNOWN) | ((named == IGNORE) & proved)
     if (shown == _UNKNOWN).any() and (palette[used] == used[:, None]).all():  # the same as a palette
         return ids[clipped], False
     # A palette may be in any order: its colours decide wherever they contradict the ids.

@@ -105,4 +105,6 @@ class DepthDecoder(UNet):
 
     def logits(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Of features at strides 16, 8, 4 and 2, finest first."""
-        return [head(x) for head, x in zip(self.heads, levels, strict=True)][::-1]
+        # In float32 whatever the features are: with the 8 bits of bfloat16 a disparity is a staircase, its steps 1.5 % of it.
+        with torch.autocast(levels[0].device.type, enabled=False):
+            return [head(x.float()) for head, x in zip(self.heads, levels, strict=True)][::-1]

@@ -13,7 +13,8 @@ def min_max(values: Tensor) -> Tensor:
     """Per map "... H W": (v - min) / (max - min) over the known (not NaN) pixels, 0 for a constant map; NaN stays NaN."""
     low = values.nan_to_num(nan=torch.inf).amin((-2, -1), keepdim=True)
     high = values.nan_to_num(nan=-torch.inf).amax((-2, -1), keepdim=True)
-    return (values - low) / (high - low).clamp(min=1e-12)
+    span = high - low
+    return (values - low) / torch.where(span > 0, span, 1.0)
 
 
 def disparity_from_depth(depth_m: Tensor, *, zero: Literal["far", "missing"] = "far") -> Tensor:

@@ -84,6 +84,10 @@ def check_pl_dc_numbers(config: PlDcConfig) -> None:
     for name in ("lowest", "floors"):
         if not all(0 <= v < 1 for v in getattr(config, name)):
             raise UsageError(f"method.{name}={getattr(config, name)}: allowed are two numbers from 0 to below 1")
+    if not config.clip.descriptions or not all("{}" in one for one in config.clip.descriptions):
+        raise UsageError(
+            f"method.clip.descriptions={','.join(config.clip.descriptions)}: allowed are texts with {{}} for the name of a class"
+        )
 
 
 def check_query_numbers(config: QueryTermsConfig) -> None:

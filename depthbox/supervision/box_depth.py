@@ -13,7 +13,7 @@ from depthbox.supervision.distillation import Distilled, distil, nothing_distill
 from depthbox.supervision.method import Losses
 from depthbox.supervision.parts.box_terms import affinities, at_masks, box_prior, instance_depth, projection
 from depthbox.supervision.parts.edges import active_edges
-from depthbox.supervision.parts.instance_step import InstanceStep, instance_step, truth_masks
+from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.supervision.parts.mask_terms import mask_terms
 from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, pseudo_mask_bce, targets_of
 from depthbox.supervision.parts.relief import relief_targets
@@ -57,8 +57,7 @@ class BoxDepth:
         }
         terms |= self._affinities(boxed, edges) | self._distillation(boxed, distilled, batch.views)
         if drawn is not None:
-            truth = truth_masks(drawn.positives, batch.instances) if len(drawn.boxes) else drawn.boxes
-            terms |= mask_terms(drawn.masks.logits, truth.to(logits.dtype), drawn.boxes)
+            terms |= mask_terms(drawn.masks.logits, drawn.truth(batch.instances), drawn.boxes)
         if self.relief:
             relief = relief_targets(batch.views, batch.instances, share=self.config.relief_share)
             masks, trust = targets_of(boxed.positives, relief)

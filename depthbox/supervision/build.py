@@ -97,6 +97,13 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
         _refuse(
             config, PlDcConfig(), ("lowest", "floors", "adapt_keep"), "method.", "has no effect; set method.adapt_on"
         )
+    if config.category == "off":
+        _refuse(config, PlDcConfig(), ("category_weight",), "method.", "has no effect; set method.category")
+    if config.category != "open_clip":
+        _refuse(config, PlDcConfig(), ("clip",), "method.", "has no effect; set method.category=open_clip")
+    if config.depth_form == "off":
+        of_quality = ("depth_threshold", "depth_theta")
+        _refuse(config, PlDcConfig(), of_quality, "method.", "has no effect; set method.depth_form")
 
 
 def _check_head(config: PlDcConfig, head: str) -> None:
@@ -110,6 +117,12 @@ def _check_head(config: PlDcConfig, head: str) -> None:
             f"method.class_threshold={config.class_threshold} is meant for queries, and the scores of a detector stay lower: set "
             "method.class_threshold=0.35 method.mask_threshold=0.85 or others of your own"
         )
+    for name in ("lowest", "floors"):
+        if config.adapt_on != "off" and getattr(config, name)[0] > config.class_threshold:
+            raise UsageError(
+                f"method.{name}={getattr(config, name)}: its first is above method.class_threshold={config.class_threshold}, which a "
+                "detector's scores hardly reach; set it lower"
+            )
     of_queries = "is of model.head=query; see method.detector"
     _refuse(config, PlDcConfig(), ("weights", "query", "pseudo_no_object"), "method.", of_queries)
     _refuse(config.boxed, BoxTermsConfig(), ("cost_class", "cost_projection"), "method.boxed.", of_queries)

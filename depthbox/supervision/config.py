@@ -30,7 +30,7 @@ class OneView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxDepthWeights:
-    """All 1 in the paper, which has no `box_prior` (it falls to 0 over the warm-up), no `depth_relief` and `relief_bce` (ours: what stands out of the surface around a
+    """All 1 in the paper, which has no `box_prior` (it falls to 0 over twice the warm-up), no `depth_relief` and `relief_bce` (ours: what stands out of the surface around a
     box, by dice and by pixels, for disparity with sharp edges) and no `mask_affinity` (BoxTeacher's). `mask_dice` and `mask_bce` are of images with masks, where a run has such."""
 
     class_focal: float = 1.0
@@ -53,7 +53,7 @@ class BoxDepthWeights:
 class DistillationConfig:
     """From the fraction `start` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step, makes pseudo masks.
 
-    `matching` depth_aware maximises `box_cost` gIoU + beta S_dmatch + (1 - box_cost - beta) score and keeps what is above `threshold`; beta is
+    `matching` depth_aware maximises `box_cost` gIoU + beta S_dmatch + (1 - box_cost - beta) score and keeps what is above `threshold` (one whose boxes do not overlap is let go, ours); beta is
     `depth_cost`, falling linearly to 0 over the run where `depth_cost_falls`, and `form` is that of S_dmatch. The published code of form B took
     beta = 1 - alpha. Without `all_detections` those that could not be kept do not take part (ours, cheaper: among all of them, as published, one may take the
     place of a better pair and is then below the threshold). `greedy` is BoxTeacher's. `confidence` weighs a pseudo mask by c = sqrt(sqrt(score) q), q its `mask_quality`; `binary` cuts it
@@ -190,7 +190,8 @@ class PlDcConfig(OneView):
     """From the fraction `burn_in` of the run on (1: never) a teacher, an average of the student that keeps at most `keep` a step (0.9996 published, for
     369 000 steps), labels the unlabelled images.
 
-    `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone, above it. A
+    `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone, above it (from
+    0.5 on "no object" is less likely then, as published). Mask quality is a mean over cells of stride 4, where the published code's resolution is not known. A
     mask has more than `min_pixels` (class: a sum of probabilities over cells of stride 4); of those that overlap by an IoU above `pseudo_nms_iou`, whatever
     their classes, the best stays (ours; 1: all do). `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with
     `adapt_keep` an image and never below `floors` (class, mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects

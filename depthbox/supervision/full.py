@@ -8,7 +8,7 @@ from depthbox.core.batch import Batch
 from depthbox.core.schedule import Schedule, constant
 from depthbox.supervision.config import FullConfig
 from depthbox.supervision.method import Losses, Teacherless
-from depthbox.supervision.parts.instance_step import instance_step, truth_masks
+from depthbox.supervision.parts.instance_step import instance_step
 from depthbox.supervision.parts.mask_terms import mask_terms
 
 __all__ = ["Full"]
@@ -25,7 +25,6 @@ class Full(Teacherless):
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
         found = instance_step(student, batch.views.strong, batch.instances, masks_per_image=self.config.masks_per_image)
-        targets = truth_masks(found.positives, batch.instances).to(found.masks.logits.dtype)
         terms = found.detection(quality=self.config.box_quality)
-        terms |= mask_terms(found.masks.logits, targets, found.boxes)
+        terms |= mask_terms(found.masks.logits, found.truth(batch.instances), found.boxes)
         return Losses(terms=terms, figures={})

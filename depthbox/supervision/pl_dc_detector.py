@@ -14,7 +14,7 @@ from depthbox.supervision.parts.assignment import Positives
 from depthbox.supervision.parts.box_terms import affinities, box_prior, projection
 from depthbox.supervision.parts.detection_terms import detection_terms
 from depthbox.supervision.parts.edges import active_edges
-from depthbox.supervision.parts.instance_step import InstanceStep, instance_step, truth_masks
+from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.supervision.parts.mask_terms import mask_terms
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, uncertainty
 from depthbox.supervision.parts.teaching import Taught
@@ -59,8 +59,7 @@ class PlDcDetector(SemiSupervised):
             found.dense.of(labelled), found.every.of(labelled), quality=self.config.detector.box_quality
         )
         drawn = found.take(found.positives.within(masked))
-        truth = truth_masks(drawn.positives, objects) if len(drawn.boxes) else drawn.boxes
-        terms |= mask_terms(drawn.masks.logits, truth.to(drawn.masks.logits.dtype), drawn.boxes)
+        terms |= mask_terms(drawn.masks.logits, drawn.truth(objects), drawn.boxes)
         if self.boxed:
             mine = found.take(found.positives.within(boxed))
             size_hw, prior = (strong.shape[-2], strong.shape[-1]), self.config.boxed.prior_size

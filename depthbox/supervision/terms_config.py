@@ -59,7 +59,10 @@ class QueryWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryTermsConfig:
-    """The losses of `model.head=query`: the costs of the matching, what "no object" weighs beside a class, and the points."""
+    """The losses of `model.head=query`: the costs of the matching, what "no object" weighs beside a class, and the points.
+
+    `cost_outside` (ours, of `model.query.start=picked` alone) is the cost of an object that does not hold the location a query was picked at.
+    """
 
     cost_class: float = 2.0
     cost_bce: float = 5.0

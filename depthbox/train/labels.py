@@ -35,8 +35,8 @@ def training_data(experiment: Experiment, root: Path) -> tuple[CocoData, Plan | 
             "train box_depth, which needs boxes only",
         )
         raise InputError(data.source, "", cause, next_step)
-    if not any(len(record.boxes_xyxy) for record in data.records if record.supervision != "none"):
-        raise InputError(data.source, "", "no image has a labelled object", "give at least one box")
+    if not any((~record.crowd).any() for record in data.records if record.supervision != "none"):
+        raise InputError(data.source, "", "no image has a labelled object outside crowds", "give at least one box")
     plan = _plan(data, counts, experiment) if _is_mixed(experiment) else _plain(data, experiment)
     plan.share(0, experiment.workers)
     if isinstance(plan, MixedPlan):
@@ -139,7 +139,12 @@ def with_unlabelled(data: CocoData, asked: DataConfig, root: Path) -> CocoData:
     ]
     known = {record.path for record in data.records}
     first_id = max(record.image_id for record in data.records) + 1
-    return replace(data, records=data.records + bare_records(photos, known=known, first_id=first_id))
+    found = bare_records(photos, known=known, first_id=first_id)
+    if not found and all(record.supervision != "none" for record in data.records):
+        cause = f"all of its {len(photos)} photos are labelled in {os.path.basename(data.source)}"
+        next_step = "give a folder of other photos, or name the labelled ones by data.train.labelled"
+        raise InputError(asked.unlabelled.images, "", cause, next_step)
+    return replace(data, records=data.records + found)
 
 
 def _without_undrawn(data: CocoData, counts: dict[str, int]) -> CocoData:

@@ -16,7 +16,8 @@ from depthbox.data.validate import refuse_leak, validate_data
 from depthbox.experiment import PLACES, DataConfig, Experiment, SemanticDataConfig, VideoDataConfig, name_of
 from depthbox.models.config import InferenceConfig, ModelConfig
 from depthbox.supervision.build import check_method, check_picked
-from depthbox.supervision.config import DepthSsdaConfig
+from depthbox.supervision.config import DepthSsdaConfig, PlDcConfig
+from depthbox.supervision.parts.clip_prior import ClipPrior
 from depthbox.tracking import redacted
 from depthbox.train.depth_setup import depth_setup
 from depthbox.train.inputs import data_copy, data_root, init_path, read_split
@@ -116,6 +117,8 @@ def _with_absolute_paths(experiment: Experiment) -> Experiment:
     found = {f"model.{name}": os.path.abspath(path) for name, path in paths.items() if path}
     if model.init:
         found["model.init"] = init_path(model.init, uri=experiment.tracking.uri)
+    if isinstance(experiment.method, PlDcConfig) and experiment.method.clip.weights:
+        found["method.clip.weights"] = os.path.abspath(experiment.method.clip.weights)
     return vary(experiment, found)
 
 
@@ -127,6 +130,8 @@ def _check_model(experiment: Experiment, *, classes: Sequence[str], depth: bool,
     _check_predictions(experiment.inference, model.head)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
     check_picked(experiment.method, model.query.start)
+    if isinstance(experiment.method, PlDcConfig) and experiment.method.category == "open_clip":
+        ClipPrior(experiment.method.clip, classes)
     network = initial_model(experiment, classes=classes)
     if model.init:
         log.info("%s", said_of_transfer(network, model.init, classes=classes))

@@ -63,7 +63,8 @@ def read_pool(paths: Sequence[str], estimator: DepthEstimator, *, progress: Call
 
 
 def rounds_of(count: int, labelled: int, *, by: By) -> list[int]:
-    """How many have a label after each round: doubling up to the end (25, 50, 100 ...), one round where no student is asked.
+    """How many have a label after each round: halves from the end (25, 50, 100 of 100; published 25, 50, 100, 200, 372, 744, which end by hand), one round
+    where no student is asked.
 
     >>> rounds_of(100, 0, by="both"), rounds_of(10, 0, by="both"), rounds_of(25, 25, by="both"), rounds_of(9, 0, by="diversity")
     ([25, 50, 100], [5, 10], [50], [9])

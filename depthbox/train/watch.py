@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from depthbox.experiment import Experiment
+from depthbox.models.config import DenseModelConfig
 from depthbox.supervision.config import SdeConfig
 
 __all__ = ["CollapseWatch", "FlatDepthWatch", "watch_of"]
@@ -46,7 +47,7 @@ class FlatDepthWatch:
 
     def look(self, metrics: Mapping[str, float], *, step: int) -> str:
         """The warning, at the one time it is due; else an empty text."""
-        if self._said or "loss/photometric" not in metrics or step < self.steps / 3:
+        if self._said or "disparity_spread" not in metrics or step < self.steps / 3:
             return ""
         spread = metrics["disparity_spread"]
         self._in_a_row = self._in_a_row + 1 if spread < FLAT else 0
@@ -61,8 +62,11 @@ class FlatDepthWatch:
 
 def watch_of(experiment: Experiment) -> CollapseWatch | FlatDepthWatch:
     """What can go wrong with this method."""
-    kind = FlatDepthWatch if isinstance(experiment.method, SdeConfig) else CollapseWatch
-    return kind(experiment.schedule.steps, log_every=experiment.schedule.log_every)
+    model = experiment.model
+    of_depth = isinstance(experiment.method, SdeConfig) or (isinstance(model, DenseModelConfig) and model.multi_task)
+    return (FlatDepthWatch if of_depth else CollapseWatch)(
+        experiment.schedule.steps, log_every=experiment.schedule.log_every
+    )
 
 
 def _patience(steps: int, log_every: int) -> int:

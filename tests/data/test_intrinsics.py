@@ -29,6 +29,24 @@ def test_whole_numbers_at_pixel_centres_are_half_a_pixel_on(tmp_path: Path):
     assert found[2:] == (0.5, 0.5)
 
 
+def test_what_is_not_said_is_said_above_or_by_the_middle_of_the_image(tmp_path: Path):
+    """A sequence's own file may leave out what the file of the set says."""
+    (tmp_path / "city").mkdir()
+    (tmp_path / "city" / "intrinsics.json").write_text(json.dumps(PIXELS | {"cx": 100.5, "cy": 95.5}))
+    said = PIXELS | {"pixel_centres": "integer coordinates"}
+    assert read(tmp_path, said)[2:] == (101 / 256, 0.5)
+    assert read(tmp_path, PIXELS)[2:] == (100.5 / 256, 95.5 / 192)
+    (tmp_path / "city" / "intrinsics.json").write_text(json.dumps(PIXELS | {"cx": 127.5, "cy": 95.5}))
+    assert read(tmp_path, PIXELS)[2:] == (0.5, 0.5)
+    assert read(tmp_path, PIXELS | {"pixel_centres": "half coordinates"})[2:] == (127.5 / 256, 95.5 / 192)
+
+
+def test_the_rendered_scenes_have_their_middle_in_the_middle(shared: Path):
+    root = shared / "data" / "blocks" / "video"
+    found = read_intrinsics(root / "seq_00", root=root.parent, size_hw=(192, 256), first=root / "seq_00" / "a.jpg")
+    assert found.values == (200 / 256, 200 / 192, 0.5, 0.5)
+
+
 def test_the_nearest_file_counts(tmp_path: Path):
     (tmp_path / "city").mkdir()
     (tmp_path / "city" / "intrinsics.json").write_text(json.dumps(PIXELS | {"fx": 100}))
@@ -53,6 +71,8 @@ def test_the_nearest_file_counts(tmp_path: Path):
         (PIXELS | {"fx": -200}, "focal length of -0.781 image widths"),
         (PIXELS | {"cx": 300}, "principal point lies outside"),
         (PIXELS | {"pixel_centres": "corners"}, "pixel_centres: is 'corners'"),
+        (json.dumps(PIXELS).replace("200", "2" * 400, 1), "fx: is 222.*, not a number"),
+        ("[" * 100_000, "cannot be read as JSON"),
         ("{", "cannot be read as JSON"),
         ("[1]", "holds a list"),
     ],
@@ -84,3 +104,12 @@ def test_cityscapes_and_kitti_as_they_come(tmp_path: Path):
     (day / "calib_cam_to_cam.txt").write_text(rows)
     kitti = read_intrinsics(drive, root=tmp_path, size_hw=(375, 1242), first=drive / "0.png")
     assert kitti.values == pytest.approx((721.5 / 1242, 721.5 / 375, 610 / 1242, 173.3 / 375))
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00\x80", b"S_rect_02: 64 48\nP_rect_02: nan 0 32 0 0 nan 24 0 0 0 1 0\n"]
+)
+def test_a_kitti_file_that_is_none_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "calib_cam_to_cam.txt").write_bytes(content)
+    with pytest.raises(InputError, match="calib_cam_to_cam.txt.*(holds no P_rect_02|is no camera's)"):
+        read_intrinsics(tmp_path, root=tmp_path, size_hw=(48, 64), first=tmp_path / "0.png")

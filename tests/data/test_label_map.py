@@ -272,3 +272,19 @@ def test_damaged_bytes_of_any_picture_end_in_words(table: LabelTable, tmp_path: 
             assert read_labels(path, table).shape
         except (BadImage, InputError) as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 19])
+def test_a_palette_of_the_first_numbers_is_not_read_as_void(tmp_path: Path, count: int):
+    """Ids 0 to 6 of Cityscapes are void, and many tools number the classes they save from 0."""
+    table = read_table("cityscapes", tmp_path)
+    by_class = {number: colour for colour, number in table.colours.items() if number != 255}
+    image = Image.fromarray(np.arange(count, dtype=np.uint8)[None], mode="P")
+    image.putpalette(bytes(value for number in range(count) for value in by_class[number]))
+    image.save(tmp_path / "label.png")
+    assert read_labels(tmp_path / "label.png", table).tolist() == [list(range(count))]
+    image.putpalette(bytes((1, 64, 128)) + bytes(by_class[1]) * (count - 1))
+    image.save(tmp_path / "label.png")
+    if count > 1:
+        with pytest.raises(InputError, match=r"label\.png"):
+            read_labels(tmp_path / "label.png", table)

@@ -74,3 +74,12 @@ def test_berhu_as_published(shared: Path):
     one, other, mask = (golden[f"berhu_{name}"] for name in ("input", "target", "mask"))
     torch.testing.assert_close(berhu(one, other, mask), golden["berhu"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(berhu(one.log1p(), other.log1p(), mask), golden["berhu_log"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_constant_map_is_0_in_every_precision(dtype):
+    flat = torch.full((1, 3, 4), 0.5, dtype=dtype)
+    flat[0, 1, 1] = NAN
+    scaled = min_max(flat)
+    assert scaled.dtype == dtype and scaled[0, 1, 1].isnan() and (scaled.nan_to_num() == 0).all()
+    assert min_max(torch.full_like(flat, NAN)).isnan().all()

@@ -65,9 +65,10 @@ def test_the_true_mask_is_the_one_of_the_object_that_the_location_answers_for():
     assert torch.equal(truth_masks(positives, batch.instances), ellipses(boxes[[1, 0, 0]])[:, 2::4, 2::4])
 
 
-def test_a_batch_without_objects_trains_the_classifier_alone():
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_batch_without_objects_trains_the_classifier_alone(masks):
     model, method = small_network(), Full(FullConfig())
-    terms = method.losses(model, small_batch([(), ()], masks=True), 0).terms
+    terms = method.losses(model, small_batch([(), ()], masks=masks), 0).terms
     assert terms["class_focal"] > 0 and all(terms[name] == 0 for name in terms if name != "class_focal")
     assert all(term.requires_grad for term in terms.values())
     weigh(terms, method.weights, 0).backward()

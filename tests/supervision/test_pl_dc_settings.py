@@ -20,6 +20,9 @@ KINDS = ("masks", "boxes", "none")
         (vary(PlDcConfig(), {"pseudo_no_object": -0.1}), "query", "a weight, at least 0"),
         (vary(PlDcConfig(), {"pseudo_nms_iou": 0.0}), "query", "above 0 and at most 1"),
         (vary(PlDcConfig(), {"lowest": "0.5,0.5"}), "query", r"method\.lowest=.* has no effect; set method\.adapt_on"),
+        (vary(PlDcConfig(), {"category": "off", "category_weight": 0.3}), "query", "set method.category"),
+        (vary(PlDcConfig(), {"clip.model": "ViT-L-14"}), "query", "set method.category=open_clip"),
+        (vary(PlDcConfig(), {"depth_threshold": 0.3}), "query", "set method.depth_form"),
         (
             vary(PlDcConfig(), {"weights.projection": 2.0}),
             "query",
@@ -29,6 +32,16 @@ KINDS = ("masks", "boxes", "none")
         (vary(PlDcConfig(), {"weights.pseudo_depth_affinity": 1.0}), "query", "without disparity"),
         (vary(BoxDepthConfig(), {"weights.mask_bce": 2.0}), "dynamic", "has no effect where no image has masks"),
         (vary(FullConfig(), {"weights.mask_bce": 2.0}), "query", "see method.query"),
+        (
+            vary(PlDcConfig(), {"adapt_on": "all", "class_threshold": 0.35}),
+            "dynamic",
+            r"method\.lowest=\(0\.6, 0\.75\): its first is above",
+        ),
+        (
+            vary(PlDcConfig(), {"adapt_on": "all", "class_threshold": 0.35, "lowest": (0.2, 0.7)}),
+            "dynamic",
+            r"method\.floors=.*set it lower",
+        ),
         (vary(FullConfig(), {"query.no_object": 0.2}), "dynamic", "of model.head=query"),
     ],
 )
@@ -47,6 +60,11 @@ def test_a_setting_without_effect_is_refused(config, head, said):
         ({"mask_threshold": 2.0}, "from 0 to 1"),
         ({"adapt_on": "all", "adapt_keep": 3.0}, "from 0 to 1"),
         ({"adapt_on": "all", "floors": (0.5, 1.0)}, "two numbers"),
+        ({"category": "open_clip", "clip.weights": "a.pt", "clip.descriptions": ()}, "texts with {} for the name"),
+        (
+            {"category": "open_clip", "clip.weights": "a.pt", "clip.descriptions": ("a photo",)},
+            "=a photo: allowed are texts",
+        ),
         ({"query.points.number": 0}, r"method\.query\.points\.number=0: allowed is a whole number of at least 1"),
         ({"query.points.uncertain": 2.0}, "from 0 to 1"),
         ({"query.points.oversample": 0.5}, "at least 1"),

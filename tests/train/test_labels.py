@@ -123,6 +123,7 @@ FEW = {"data.train.labelled": "semi.json:two"}
         ({"data.train.labelled": "semi.json:four"}, r"semi\.json: has no list 'four' \| next: it has two, three, others"),
         (HALF | {"data.train.labelled": "all.txt"}, r"there are no images without labels, and a step needs 1"),
         (HALF | {"data.unlabelled.images": "nowhere"}, r"nowhere: there is no such folder"),
+        (HALF | {"data.unlabelled.images": "train"}, r"train: all of its 6 photos are labelled in masks_train\.json \| next: give a folder of other photos"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(tiny, tmp_path, every_word, settings, expected):
@@ -178,6 +179,11 @@ def test_masks_are_needed_of_the_labelled_images_alone(tiny, tmp_path, every_wor
     settings = {"data.train.annotations": "partly.json", "data.labelled_share": 0.5}
     with pytest.raises(InputError, match=r"image 5: is labelled, and 1 of its objects have no mask: annotations 5"):
         training_data(tiny_experiment(tiny, tmp_path, "full", **settings | FEW), tiny)
+    for one in (crowded := json.loads((tiny / "masks_train.json").read_text()))["annotations"]:
+        one["iscrowd"] = int(one["image_id"] in (2, 5))
+    (tiny / "crowds.json").write_text(json.dumps(crowded))
+    with pytest.raises(InputError, match="no image has a labelled object outside crowds"):
+        training_data(tiny_experiment(tiny, tmp_path, "full", **FEW | {"data.train.annotations": "crowds.json"}), tiny)
     (tiny / "one.txt").write_text("2\n")
     words, _ = words_of(tiny, tmp_path, **settings | {"data.train.labelled": "one.txt"})
     assert words[2] == "masks" and words[5] == "none"

@@ -1,7 +1,11 @@
 """A run whose masks became the boxes is told so, once, and no healthy run is."""
 
+import pytest
+
+from depthbox.core.config import vary
+from depthbox.recipes import recipe
 from depthbox.train.progress import Progress, Relay
-from depthbox.train.watch import CollapseWatch
+from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
 
 
 def warnings(ratios, *, first_step=60) -> list[str]:
@@ -51,3 +55,23 @@ def test_a_warning_reaches_the_driver_although_other_lines_follow(tmp_path, caps
     driver.show_new()
     driver.show_new()
     assert capsys.readouterr().err.splitlines() == ["step 1", "warning: row: the masks are the boxes", "step 3"]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "kind"),
+    [
+        ("sde", {}, FlatDepthWatch),
+        ("depth_ssda", {"model.multi_task": True, "data.gap": 1}, FlatDepthWatch),
+        ("depth_ssda", {}, CollapseWatch),
+        ("box_depth", {}, CollapseWatch),
+    ],
+)
+def test_depth_from_video_is_watched_wherever_it_is_learnt(method, settings, kind):
+    assert type(watch_of(vary(recipe(method), settings))) is kind
+
+
+def test_flat_depth_warns_once_and_a_step_without_frames_neither_warns_nor_interrupts():
+    watch = FlatDepthWatch(steps=9)
+    lines = [{"disparity_spread": 0.01}, {"loss/total": 1.0}] * 8
+    said = [watch.look(line, step=9 + n) for n, line in enumerate(lines)]
+    assert [n for n, text in enumerate(said) if text] == [8] and "collapsed to a constant" in said[8]

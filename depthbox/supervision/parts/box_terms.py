@@ -109,12 +109,13 @@ def affinities(
 
 
 def instance_depth(depth: Tensor, image_index: Tensor, boxes: Tensor, views: Views) -> Tensor:
-    """`instance_depth`: mean over all in-box pixels of all positives of (P_d - d)^2, d the disparity in [0, 1] at stride 4.
+    """`instance_depth`: mean over all in-box pixels of all positives of (P_d - d)^2, d the disparity in [0, 1] at stride 4, padding left out.
 
     depth "N h w" is P_d of the DG-MaskHead, boxes bool "N h w".
     """
     assert views.disparity is not None
-    disparity = pool_known(views.disparity, MASK_STRIDE)[:, 0][image_index]
+    known = views.disparity.masked_fill(~views.valid[:, None], torch.nan)
+    disparity = pool_known(known, MASK_STRIDE)[:, 0][image_index]
     counted = boxes & torch.isfinite(disparity)
     error = torch.where(counted, depth - disparity.nan_to_num(), 0.0).square()
     return global_mean(error.sum(), counted.sum())

@@ -39,6 +39,11 @@ class InstanceStep:
         masks = DynamicMasks(logits=self.masks.logits[rows], depth=depth)
         return replace(self, positives=self.positives.take(rows), masks=masks, boxes=self.boxes[rows])
 
+    def truth(self, instances: Sequence[Instances]) -> Tensor:
+        """Each positive's true mask in the type of the logits, of `instances` that need masks only where there are positives."""
+        masks = truth_masks(self.positives, instances) if len(self.boxes) else self.boxes
+        return masks.to(self.masks.logits.dtype)
+
 
 def instance_step(
     student: nn.Module, images: Tensor, instances: Sequence[Instances], *, masks_per_image: int

@@ -60,7 +60,7 @@ def mask_affinity(
 ) -> Tensor:
     """`mask_affinity`: neighbours that agree in the smoothed pseudo mask should agree in the mask (BoxTeacher, eq. 6).
 
-    m <- (m + avgpool3(m)) / 2; A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box and whose second is `valid` (no padding). c times the mean over an instance's
+    m <- (m + avgpool3(m)) / 2, at the border the mean of the pixels there are; A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box and whose second is `valid` (no padding). c times the mean over an instance's
     edges, mean over the instances with c > 0. All maps "N h w".
     """
     smooth = (targets + F.avg_pool2d(targets[:, None], 3, 1, 1, count_include_pad=False)[:, 0]) / 2

@@ -19,7 +19,8 @@ def relief_targets(views: Views, instances: Sequence[Instances], *, share: float
     blur the very step that is looked for."""
     assert views.disparity is not None
     size_hw = (views.disparity.shape[-2], views.disparity.shape[-1])
-    sampled = views.disparity[:, 0, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
+    known = views.disparity[:, 0].masked_fill(~views.valid, torch.nan)
+    sampled = known[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
     found = []
     for disparity, objects in zip(sampled, instances, strict=True):
         inside = box_masks(objects.boxes_xyxy, size_hw, MASK_STRIDE)
