@@ -72,6 +72,7 @@ BOX_TEACHER = NO_DEPTH | {
     "method.weights.pseudo_mask": 0.5,
     "method.weights.mask_affinity": 0.1,
 }
+"""With the teacher in the last third, as the system has it; BoxTeacher's is there from the first step."""
 
 TABLE = Ablation(
     base=vary(box_depth(), WORKING_POINT),

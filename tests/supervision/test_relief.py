@@ -1,6 +1,7 @@
 """Depth alone as a pseudo mask, as a term of `box_depth`."""
 
 import math
+from dataclasses import replace
 
 import torch
 from small_batches import OBJECTS, SIZE, ellipses, small_batch, small_network
@@ -55,3 +56,16 @@ def test_the_targets_are_the_objects_and_not_their_boxes():
         assert found.masks.shape == (len(boxes), SIZE[0] // 4, SIZE[1] // 4) and trusted.any()
         both, either = ((found.masks > 0.5) & truth).sum((1, 2)), ((found.masks > 0.5) | truth).sum((1, 2))
         assert (both / either)[trusted].min() > 0.7
+
+
+def test_what_stands_in_padding_is_not_believed():
+    """A stream pads with NaN; finite values there must do the same."""
+    batch = small_batch()
+    valid = batch.views.valid.clone()
+    valid[:, :, SIZE[1] // 2 :] = False
+    padded = replace(batch.views, valid=valid)
+    unknown = replace(padded, disparity=batch.views.disparity.masked_fill(~valid[:, None], torch.nan))
+    for mine, wanted in zip(
+        relief_targets(padded, batch.instances), relief_targets(unknown, batch.instances), strict=True
+    ):
+        assert torch.equal(mine.masks, wanted.masks) and torch.equal(mine.confidence, wanted.confidence)
