@@ -19,6 +19,7 @@ _FORM = 'write {"fx": 200, "fy": 200, "cx": 128, "cy": 96, "width": 256, "height
 _KEYS = ("fx", "fy", "cx", "cy")
 _INTEGER_CENTRES = "integer"
 _LARGEST = 1e9
+"""No camera has so many pixels; a longer integer would not even be a float."""
 _LARGEST_SHARE = 10.0
 """A focal length above so many image sizes is a number of pixels: it would be a lens of 6 degrees."""
 
@@ -73,9 +74,10 @@ def _own(file: Path, size_hw: tuple[int, int], above: Sequence[Path]) -> Intrins
     if any(0 < values[key] <= most for key, most in zip(_KEYS, (_LARGEST_SHARE,) * 2 + (1,) * 2, strict=True)):
         cause = f"fx = {values['fx']:g}, cx = {values['cx']:g}: some are pixels, some shares of the image"
         raise InputError(file, "", cause, _FORM)
-    middle = (values["cx"], values["cy"]) == ((width - 1) / 2, (height - 1) / 2)
-    integer = next((c for c in map(_centres, (file, *above)) if c), _INTEGER_CENTRES if middle else "")
-    return _normalised(values, (height, width), size_hw, file, integer_centres=integer.startswith(_INTEGER_CENTRES))
+    in_the_middle = (values["cx"], values["cy"]) == ((width - 1) / 2, (height - 1) / 2)
+    above_it = (_centres(_json(other), other) for other in above if other.is_file())
+    centres = _centres(said, file) or next(filter(None, above_it), _INTEGER_CENTRES if in_the_middle else "")
+    return _normalised(values, (height, width), size_hw, file, integer_centres=centres.startswith(_INTEGER_CENTRES))
 
 
 def _normalised(
@@ -129,10 +131,10 @@ def _number(said: Mapping, key: str, file: Path) -> float:
     return float(value)
 
 
-def _centres(file: Path) -> str:
+def _centres(said: Mapping, file: Path) -> str:
     """`"pixel_centres": "integer coordinates"` says that the centre of the first pixel is 0; it is 0.5 unless a file says so, here or above, or the principal
     point is exactly the middle of those."""
-    value = str(_json(file).get("pixel_centres", "")) if file.is_file() else ""
+    value = str(said.get("pixel_centres", ""))
     if value and not value.startswith((_INTEGER_CENTRES, "half")):
         raise InputError(file, "pixel_centres", f"is {value!r}", "allowed: 'integer coordinates', 'half coordinates'")
     return value

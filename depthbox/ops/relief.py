@@ -28,7 +28,8 @@ def relief_masks(
 
         mask = sigmoid(2 (1 - rho) + trust * clip((r - h) / (s + NOISE_FLOOR), -3, 3)) in the box, 0 elsewhere.
 
-    A blurred step of disparity is a slope that begins outside the object: a `share` of 0.2 cuts its foot off. Where boxes overlap, a cell belongs to the object whose own disparity (the median of what stands out in its box alone) is nearer to the cell's.
+    A blurred step of disparity is a slope that begins outside the object: a `share` of 0.2 cuts its foot off.
+    Where boxes overlap, a cell belongs to the object whose own disparity (the median of what stands out in its box alone) is nearer to the cell's.
     trust = clip(2 c - 1, 0, 1)^2, c the smaller share of rows and of columns that the relief reaches (a box is tight: an object reaches all), and 0
     where the relief fills too little or too much of its box.
     """
