@@ -117,7 +117,7 @@ def _depth_ssda() -> Experiment:
     With `model.multi_task=yes` add `method.video.scale_free=no model.pose_backbone=resnet18 model.pose_stride=1`, the published depth.
     """
     return Experiment(
-        method=DepthSsdaConfig(keep=0.99),
+        method=DepthSsdaConfig(mixed_images="unlabelled", keep=0.99),
         data=SemanticDataConfig(labelled_share=0.5, views=SemanticViewsConfig(short_side=512, crop=512)),
         depth=DepthConfig(source="builtin"),
         model=DenseModelConfig(backbone="resnet101", width=64, context="aspp", dilated=True),

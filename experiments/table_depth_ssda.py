@@ -42,6 +42,8 @@ PIXELS: dict[str, object] = {"method.trust": "pixel"}
 """Ours: the teacher is believed where it is sure, not everywhere by the share of sure pixels."""
 OWN_WORD: dict[str, object] = {"method.trust": "teacher"}
 """Ours: q of the pixels that the teacher labelled. Half of a step is labelled, and that truth is no sign of a sure teacher."""
+AMONG_THEMSELVES: dict[str, object] = {"method.mixed_images": "unlabelled"}
+"""Nearer to the published stream than pairs with the labelled half of a step."""
 SOURCE: dict[str, object] = {
     "data.source.images": "synthetic_domain/images",
     "data.source.labels": "synthetic_domain/semantic",
@@ -61,6 +63,8 @@ TABLE = Ablation(
         "DepthMix, pixel by pixel": TRANSFER | DEPTH | PIXELS,
         "ClassMix, the teacher's own share": TRANSFER | {"method.mixing": "class"} | OWN_WORD,
         "DepthMix, the teacher's own share": TRANSFER | DEPTH | OWN_WORD,
+        "ClassMix of frames without labels": TRANSFER | {"method.mixing": "class"} | AMONG_THEMSELVES,
+        "DepthMix of frames without labels": TRANSFER | DEPTH | AMONG_THEMSELVES,
         "+ multi-task": TRANSFER | DEPTH | MULTI_TASK,
         "source alone": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.0, "data.source_share": 1.0},
         "source and labels": TRANSFER | ALONE | SOURCE | {"data.labelled_share": 0.5, "data.source_share": 0.5},

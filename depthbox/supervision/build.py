@@ -244,6 +244,7 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
     mixes = config.mixing != "none" or config.cross_domain
     without: tuple[tuple[bool, tuple[str, ...], str], ...] = (
         (by_depth, ("margin",), "is of mixing by depth; set method.mixing=depth or method.cross_domain"),
+        (config.mixing != "none", ("mixed_images",), "is of mixing target images; set method.mixing"),
         (
             mixes,
             ("burn_in", "confidence", "trust", "keep", "jitter", "blur"),

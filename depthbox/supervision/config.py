@@ -257,8 +257,11 @@ class DepthSsdaWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthSsdaConfig(OneView):
-    """Semantic segmentation with few labels. `mixing` pairs the target images of a step, labelled or not, by depth (up to `margin` of disparity behind),
-    by half of the classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
+    """Semantic segmentation with few labels. `mixing` pairs the target images of a step by depth (up to `margin` of disparity behind), by half of the
+    classes, or not at all; `cross_domain` pairs them with labelled images of a source domain, by depth.
+
+    `mixed_images` says which of the target images `mixing` pairs: all, or those without labels alone. Published are pairs from a stream of all images, of
+    which a thirtieth has labels: with half of a step labelled, `unlabelled` is nearer to it.
 
     From the fraction `burn_in` of the run on (ours: 0 is published; a short run believes its first mistakes) images without labels are taught by a teacher,
     an average of the student that keeps at most `keep` a step, weighted by the share of mixed pixels with a probability of at least `confidence` (`trust`
@@ -271,6 +274,7 @@ class DepthSsdaConfig(OneView):
 
     weights: DepthSsdaWeights = DepthSsdaWeights()
     mixing: Literal["depth", "class", "none"] = "depth"
+    mixed_images: Literal["all", "unlabelled"] = added("all")
     margin: float = 0.03
     cross_domain: bool = False
     burn_in: float = added(0.0)

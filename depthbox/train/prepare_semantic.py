@@ -82,6 +82,10 @@ def _check_settings(method: DepthSsdaConfig, model: DenseModelConfig, data: Sema
     if data.source_share == 1 and (method.mixing != "none" or method.cross_domain):
         asked = "method.cross_domain" if method.mixing == "none" else f"method.mixing={method.mixing}"
         raise UsageError(f"{asked} mixes target images; with data.source_share=1 there are none")
+    if shown == 1 and method.mixed_images == "unlabelled":
+        raise UsageError(
+            "method.mixed_images=unlabelled mixes images without labels, and a step has none: lower data.labelled_share"
+        )
 
 
 def _changed(model: DenseModelConfig, name: str) -> bool:

@@ -78,6 +78,26 @@ def test_the_truth_need_not_vouch_for_the_teacher():
     assert (plain.mixing(labelled, Words.of(labelled), 0)[0]["mixed_ce"].weight == 1).all()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("step", [0, 1])
+def test_images_without_labels_can_meet_among_themselves(step: int):
+    """Then no truth is mixed, and q is the teacher's share alone; who is labelled and what of it is true has no part in it."""
+    _, built = method(DepthSsdaConfig(mixed_images="unlabelled", confidence=0.6))
+    sure_teacher(built, 1, logit=0.5)
+    batch = dense_batch(HALF)
+    found, figures = built.mixing(batch, Words.of(batch), step)
+    both = found["mixed_ce"]
+    assert list(both.own) == [1, 3] and list(both.other) == [3, 1] and both.pixels.told.all()
+    assert both.q == figures["mixed/q"] == 0
+    all_of_them = method(DepthSsdaConfig(confidence=0.6))[1]
+    assert len(all_of_them.mixing(batch, Words.of(batch), step)[0]["mixed_ce"].own) == 4
+
+
+def test_what_is_mixed_is_refused_without_mixing():
+    with pytest.raises(UsageError, match=r"method\.mixed_images is of mixing target images"):
+        method(DepthSsdaConfig(mixing="none", cross_domain=True, mixed_images="unlabelled"), source=True)
+
+
 def test_a_burn_in_that_rounds_to_the_whole_run_is_refused():
     with pytest.raises(UsageError, match=r"method\.burn_in=0\.96 of 10 steps leaves none"):
         method(DepthSsdaConfig(burn_in=0.96))

@@ -115,6 +115,10 @@ def test_rows_of_the_table_run(data: Path, tmp_path: Path, settings: dict) -> No
             },
             "method.cross_domain mixes target images",
         ),
+        (
+            {"data.labelled_share": 1, "data.train.labelled": "", "method.mixed_images": "unlabelled"},
+            "mixes images without labels, and a step has none",
+        ),
         ({"batch_size": 6, "workers": 2}, "does not divide among workers=2"),
     ],
 )

@@ -80,7 +80,7 @@ class Mixing:
         pixels, figures = self._known(batch, words)
         found = {}
         if self.config.mixing != "none":
-            found["mixed_ce"] = self._of_target(batch, pixels, words.target, step)
+            found["mixed_ce"] = self._of_target(batch, pixels, words, step)
         if self.config.cross_domain:
             found["cross_domain_ce"] = self._across(batch, pixels, words.target, step)
         for name, mixture in found.items():
@@ -116,9 +116,12 @@ class Mixing:
         known = None if batch.semantic_truth is None else batch.semantic_truth[looked]
         return found, pseudo_figures(confidence[looked], labels[looked], known, threshold=self.config.confidence)
 
-    def _of_target(self, batch: Batch, pixels: Pixels, target: list[int], step: int) -> Mixture:
-        """Both orders of pairs of target images; every other step they meet others. As published all weighs q, the confident share of the mixed pixels (3.3)."""
-        other = [target[place] for place in partners(len(target), apart=1 + step % 2)]
+    def _of_target(self, batch: Batch, pixels: Pixels, words: Words, step: int) -> Mixture:
+        """Both orders of pairs of target images. As published all weighs q, the confident share of the mixed pixels (3.3)."""
+        alike = self.config.mixed_images == "unlabelled"
+        target = list(words.unlabelled) if alike else words.target
+        # Labelled and unlabelled images take turns in a batch: every other step they meet their like.
+        other = [target[place] for place in partners(len(target), apart=1 if alike else 1 + step % 2)]
         names = _names(batch, step, target, other)
         one, two = pixels.of(target), pixels.of(other)
         by_depths = self.config.mixing == "depth"
