@@ -14,7 +14,7 @@ from pathlib import Path
 from depthbox.commands.definition import load_value
 from depthbox.report.ablation import Ablation
 
-LADDER = load_value(Path(__file__).with_name("table_pl_dc_detector.py"), "TABLE", Ablation, example="Ablation(...)")
+LADDER = load_value(Path(__file__).with_name("table_pl_dc.py"), "TABLE", Ablation, example="Ablation(...)")
 
 BOXED = {"data.train.boxed": "experiments/splits/blocks_boxed_15pct.txt"}
 DEPTH = {"depth.source": "maps:depth/train", "depth.maps.kind": "depth_mm", "depth.maps.zero": "far"}

@@ -1,32 +1,20 @@
-"""Does PL-DC hold at twice the labels? Masks of 10 % of the images (36 of 360), one seed.
+"""Does PL-DC hold at twice the labels? Masks of 10 % of the images (36 of 360), one seed, all else as in `table_pl_dc.py`.
 
 uv run depthbox ablate experiments/table_pl_dc_10pct.py data.root=BLOCKS/instances model.weights=mobilenetv2_100.safetensors
 """
 
+from dataclasses import replace
+from pathlib import Path
+
+from depthbox.commands.definition import load_value
 from depthbox.core.config import vary
-from depthbox.recipes import pl_dc
 from depthbox.report.ablation import Ablation
 
-WORKING_POINT = {
-    "data.train.images": "train",
-    "data.train.annotations": "annotations/instances_train.json",
-    "data.train.labelled": "annotations/semi_splits.json:labelled_10pct",
-    "data.val.images": "val",
-    "data.val.annotations": "annotations/instances_val.json",
-    "data.views.short_side": 192,
-    "data.views.max_side": 256,
-    "model.query.queries": 40,
-    "model.query.layers": 3,
-    "model.weights": "builtin",
-    "method.burn_in": 0.2,
-    "schedule.steps": 600,
-    "schedule.evaluate_every": 150,
-    "launcher": "local",
-}
+LADDER = load_value(Path(__file__).with_name("table_pl_dc.py"), "TABLE", Ablation, example="Ablation(...)")
 
-TABLE = Ablation(
-    base=vary(pl_dc(), WORKING_POINT),
-    metrics=("mask_ap", "best_mask_ap", "mask_ap50", "mask_ap75", "box_ap"),
+TABLE = replace(
+    LADDER,
+    base=vary(LADDER.base, {"data.train.labelled": "annotations/semi_splits.json:labelled_10pct"}),
     seeds=(0,),
-    rows={"supervised only": {"method.burn_in": 1.0, "data.labelled_share": 1.0}, "PL-DC": {}},
+    rows={name: LADDER.rows[name] for name in ("supervised only", "PL-DC")},
 )
