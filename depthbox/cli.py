@@ -30,7 +30,7 @@ class Command:
 
 DATA = """data.root=DIR data.train.images=DIR data.train.annotations=FILE
   data.val.images=DIR data.val.annotations=FILE"""
-DEPTH = """depth.source={builtin|none|maps:DIR|hf:NAME_OR_FOLDER|run:FOLDER}
+DEPTH = """depth.source={builtin|builtin:FILE|none|maps:DIR|hf:NAME_OR_FOLDER|run:FOLDER}
   depth.maps.kind={depth_mm|depth_m|disparity} depth.maps.zero={far|missing}"""
 
 COMMANDS: Mapping[str, Command] = {
@@ -129,8 +129,8 @@ on the run's validation photos, or on those of images=DIR
       disparity maps, and pictures of them to look at
   depthbox depth evaluate images=DIR depths=DIR [alignment={{scale_shift|median|none}}]
       against measured depth, beside the prior "lower is nearer"
-  depthbox depth train out=FILE.safetensors [scenes=1500] [steps=4500] [seed=0]
-      the built-in network, from rendered scenes
+  depthbox depth train out=FILE.safetensors [scenes=1500] [steps=4500] [seed=0] [batch=8] [device=cpu] [processes=1 (that render)]
+      the built-in network, from rendered scenes; use it as depth.source=builtin:FILE.safetensors
 
 settings of run and evaluate (images= and depths= are folders, or patterns such as 'DIR/*.jpg', below data.root)
   {DEPTH}

@@ -180,7 +180,7 @@ class MapsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthConfig:
-    """Where disparity comes from: `builtin`, `none`, `maps:DIR` or `hf:NAME_OR_FOLDER`; an empty cache is the user's cache folder.
+    """Where disparity comes from: `builtin`, `builtin:FILE` (of `depthbox depth train`), `none`, `maps:DIR`, `hf:NAME_OR_FOLDER` or `run:FOLDER`; an empty cache is the user's cache folder.
 
     `disturb` makes it worse on purpose, after the cache, for ablations.
     """

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides, vary
@@ -39,12 +40,15 @@ class DepthEvaluate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthTrain:
-    """The built-in network: `out` is a safetensors file; the same numbers give the same bytes."""
+    """The built-in network: `out` is a safetensors file; on a CPU the same numbers give the same bytes, however many `processes` render."""
 
     out: str = ""
     scenes: int = 1500
     steps: int = 4500
     seed: int = 0
+    batch: int = 8
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    processes: int = 1
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -126,19 +130,15 @@ def _train(overrides: dict[str, str], *, as_json: bool) -> dict:
     asked = vary(DepthTrain(), overrides)
     if not asked.out.endswith(".safetensors"):
         raise UsageError("out=FILE.safetensors is needed")
-    if min(asked.scenes, asked.steps) < 1:
-        raise UsageError(f"scenes={asked.scenes} steps={asked.steps}: allowed are 1 and more")
-    from depthbox.train.builtin_depth import train_builtin
+    for name in ("scenes", "steps", "batch", "processes"):
+        if getattr(asked, name) < 1:
+            raise UsageError(f"{name}={getattr(asked, name)}: allowed are 1 and more")
+    from depthbox.train.builtin_depth import BuiltinRun, train_builtin
 
     people, out = for_people(as_json=as_json), Path(asked.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    train_builtin(
-        out=out,
-        scenes=asked.scenes,
-        steps=asked.steps,
-        seed=asked.seed,
-        progress=lambda line: print(line, file=people, flush=True),
-    )
+    numbers = {name: getattr(asked, name) for name in ("scenes", "steps", "seed", "batch", "device", "processes")}
+    train_builtin(BuiltinRun(**numbers), out=out, progress=lambda line: print(line, file=people, flush=True))
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)", file=people)
     return {"out": str(out), "scenes": asked.scenes, "steps": asked.steps, "seed": asked.seed}
 

@@ -1,4 +1,4 @@
-"""The built-in depth network as an estimator: shipped with the package, works offline, needs no option."""
+"""The built-in depth network as an estimator: shipped with the package, works offline, needs no option; or another file of `depthbox depth train`."""
 
 import functools
 import hashlib
@@ -38,7 +38,8 @@ class BuiltinDepth:
             self.digest = hashlib.sha256(_PROCEDURE + weights.read_bytes()).hexdigest()
         except OSError as error:
             cause = f"the depth network cannot be read ({error.strerror or error})"
-            raise InputError(weights, "", cause, "install depthbox again, or name another depth.source") from error
+            mend = "install depthbox again" if weights == BUILTIN_WEIGHTS else "check the path"
+            raise InputError(weights, "", cause, f"{mend}, or name another depth.source") from error
 
     def disparity(self, images: list[np.ndarray], paths: list[str]) -> list[np.ndarray]:
         return [self._one(image) for image in images]

@@ -1,6 +1,7 @@
 """Image -> disparity: the protocol, what a map means, what is refused of it, and which estimators there are."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ ASPECT_TOLERANCE = 0.02
 _RANGE_TOLERANCE = 1e-3
 """Slack of [0, 1], and the spread below which a map is constant: float16 steps near 1 are half of it."""
 
-_FORMS = "none, builtin, maps:DIR, hf:NAME_OR_FOLDER, run:FOLDER"
+_FORMS = "none, builtin, builtin:FILE, maps:DIR, hf:NAME_OR_FOLDER, run:FOLDER"
 
 
 class BadDepth(InputError):
@@ -125,7 +126,7 @@ def name_of(estimator: DepthEstimator) -> str:
 def build_estimator(
     spec: str, *, device: str = "cpu", maps_kind: str = "depth_mm", maps_zero: str = "far"
 ) -> DepthEstimator | None:
-    """The estimator of a `depth.source`: none | builtin | maps:DIR | hf:NAME_OR_FOLDER | run:FOLDER.
+    """The estimator of a `depth.source`: none | builtin | builtin:FILE | maps:DIR | hf:NAME_OR_FOLDER | run:FOLDER.
 
     Raises `UsageError` for an unknown form and `InputError` where folder, weights or network are missing. Networks are
     loaded at the first image, so a run that finds everything in the cache never loads one.
@@ -133,10 +134,10 @@ def build_estimator(
     form, _, rest = spec.partition(":")
     if spec == "none":
         return None
-    if spec == "builtin":
+    if spec == "builtin" or (form == "builtin" and rest):
         from depthbox.depth.builtin import BuiltinDepth
 
-        return BuiltinDepth(device=device)
+        return BuiltinDepth(device=device, weights=Path(rest)) if rest else BuiltinDepth(device=device)
     if form == "maps" and rest:
         from depthbox.depth.maps import MapsDepth
 
@@ -155,7 +156,8 @@ def build_estimator(
 def _hint(form: str, rest: str) -> str:
     import difflib
 
-    if form in ("maps", "hf", "run"):
-        return f"'{form}:' needs a {'name or folder' if form == 'hf' else 'folder'} after the colon; "
+    wanted = {"maps": "folder", "hf": "name or folder", "run": "folder", "builtin": "file of `depthbox depth train`"}
+    if form in wanted:
+        return f"'{form}:' needs a {wanted[form]} after the colon; "
     near: Sequence[str] = difflib.get_close_matches(form, ["none", "builtin", "maps", "hf", "run"], n=1)
     return f"did you mean {near[0]}{':' + rest if rest else ''}? " if near else ""

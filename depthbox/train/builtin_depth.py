@@ -1,13 +1,18 @@
 """Train the built-in depth network from scratch on rendered scenes: one command, the same file for the same seed.
 
-    python -m depthbox.train.builtin_depth out=FILE scenes=N steps=N seed=0
+    python -m depthbox.train.builtin_depth out=FILE scenes=N steps=N seed=0 batch=8
 
 No photo and no foreign weights take part, so the result can be shipped.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -20,60 +25,63 @@ from depthbox.data.scene_layout import WIDE
 from depthbox.data.scenes import render_scene
 from depthbox.models.depth_net import DepthNetwork, NetworkNote, save_network
 from depthbox.models.depthwise import speed_up_strided_depthwise
-from depthbox.train.state import cpu_computes_bfloat16
+from depthbox.train.state import choose_device, mixed_precision
 
-__all__ = ["augment", "depth_loss", "train_builtin"]
+__all__ = ["BuiltinRun", "augment", "depth_loss", "train_builtin"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PEAK_LR = 2e-3
 _RELIEF_FROM = 0.1
 """Share of the steps over which the learning rate and the relief terms of the loss rise."""
-_BATCH = 8
 _SMALL_UNTIL = 2 / 3
 """Up to this share of the steps the crops have half the scene's side (cheap), afterwards 5/6 of it."""
 
 
-def train_builtin(
-    *,
-    out: Path,
-    scenes: int = 1500,
-    steps: int = 4500,
-    seed: int = 0,
-    size_hw: tuple[int, int] = (192, 256),
-    progress: Callable[[str], None] = print,
-) -> Path:
-    """Render `scenes` scenes, train for `steps` steps on crops, write `out` (at most 4 MB).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltinRun:
+    """`steps` of `batch` crops from `scenes`, which so many `processes` render, on `device`; on a CPU the same numbers give the same file."""
 
-    AdamW with one cycle of learning rate; bf16 autocast where the CPU has it; losses in float32. One thread, so
-    that the order of sums, and with it the file, does not depend on the number of cores.
+    scenes: int = 1500
+    steps: int = 4500
+    seed: int = 0
+    batch: int = 8
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    processes: int = 1
+    size_hw: tuple[int, int] = (192, 256)
+
+
+def train_builtin(run: BuiltinRun, *, out: Path, progress: Callable[[str], None] = print) -> Path:
+    """Render, train, write `out` (at most 4 MB).
+
+    AdamW with one cycle of learning rate; bf16 autocast where the device has it; losses in float32. One thread, so that the order of sums, and with it the
+    file, does not depend on the number of cores.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        network = _trained(scenes, steps, seed, size_hw, progress)
+        network = _trained(run, progress)
     finally:
         torch.set_num_threads(threads)
-    save_network(network, _note(scenes, steps, seed, size_hw), out)
+    save_network(network.cpu(), _note(run), out)
     return out
 
 
-def _trained(
-    scenes: int, steps: int, seed: int, size_hw: tuple[int, int], progress: Callable[[str], None]
-) -> DepthNetwork:
-    images, disparities = _rendered(scenes, size_hw, seed, progress)
+def _trained(run: BuiltinRun, progress: Callable[[str], None]) -> DepthNetwork:
+    device, steps = choose_device(run.device), run.steps
+    images, disparities = (tensor.to(device) for tensor in _rendered(run, progress))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = DepthNetwork().to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        torch.manual_seed(run.seed)
+        network = DepthNetwork().to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     speed_up_strided_depthwise(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_LR, weight_decay=0.02)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps + 1, pct_start=_RELIEF_FROM)
-    generator = torch_generator("built-in depth", seed)
-    running, mixed = 0.0, cpu_computes_bfloat16()
+    generator = torch_generator("built-in depth", run.seed)
+    running, mixed = 0.0, mixed_precision("auto", device)
     for step in range(steps):
-        index = torch.randint(len(images), (_BATCH,), generator=generator)
-        crop_hw = _crop_hw(step / steps, size_hw)
+        index = torch.randint(len(images), (run.batch,), generator=generator).to(device)
+        crop_hw = _crop_hw(step / steps, run.size_hw)
         photos, target = augment(images[index], disparities[index], crop_hw=crop_hw, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             predicted = network(photos.contiguous(memory_format=torch.channels_last))
         loss = depth_loss(predicted, target, relief=min(1.0, step / (_RELIEF_FROM * steps)))
         optimizer.zero_grad(set_to_none=True)
@@ -88,7 +96,7 @@ def _trained(
     return network
 
 
-def _crop_hw(done: float, size_hw: tuple[int, int]) -> tuple[int, int]:
+def _crop_hw(done: float, size_hw: Sequence[int]) -> tuple[int, int]:
     """The crop at this share of the run, in multiples of 32."""
     share = 1 / 2 if done < _SMALL_UNTIL else 5 / 6
     height, width = (max(round(side * share / 32), 1) * 32 for side in size_hw)
@@ -126,13 +134,13 @@ def augment(
     Disparity is sampled at nearest, so that its edges stay steps, and stretched to [0, 1] over the crop.
     """
     count = len(images)
-    draw = torch.rand(8, count, generator=generator)
+    draw = torch.rand(8, count, generator=generator).to(images.device)
     zoom = 0.6 + 0.4 * draw[0]
     zoom_x = (zoom * (0.9 + 0.2 * draw[1])).clamp(max=1.0)
     roll = (draw[2] - 0.5) * 0.12
     centre_x, centre_y = (2 * draw[3] - 1) * (1 - zoom_x), (2 * draw[4] - 1) * (1 - zoom)
     mirror = torch.where(draw[5] < 0.5, -1.0, 1.0)
-    theta = torch.zeros(count, 2, 3)
+    theta = torch.zeros(count, 2, 3, device=images.device)
     theta[:, 0] = torch.stack([zoom_x * mirror * roll.cos(), -zoom * roll.sin(), centre_x], 1)
     theta[:, 1] = torch.stack([zoom_x * mirror * roll.sin(), zoom * roll.cos(), centre_y], 1)
     grid = F.affine_grid(theta, [count, 1, *crop_hw], align_corners=False)
@@ -141,62 +149,84 @@ def augment(
     depth = F.grid_sample(disparities.float(), coarse, mode="nearest", padding_mode="reflection", align_corners=False)
     low, high = depth.amin((1, 2, 3), keepdim=True), depth.amax((1, 2, 3), keepdim=True)
     recoloured = _recolour(cropped, generator)
-    normalised = (recoloured - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
-    return normalised, (depth - low) / (high - low).clamp(min=1e-6)
+    mean, std = (recoloured.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _STD))
+    return (recoloured - mean) / std, (depth - low) / (high - low).clamp(min=1e-6)
 
 
 def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     """Contrast, gamma, a random mix of the channels, grey now and then, blur and noise."""
     count = len(images)
-    draw = torch.rand(5, count, 1, 1, 1, generator=generator)
-    mix = torch.eye(3) + 0.15 * torch.randn(count, 3, 3, generator=generator)
-    mix = torch.where(draw[0, ..., 0] < 0.1, torch.full((3, 3), 1 / 3), mix)
+    draw = torch.rand(5, count, 1, 1, 1, generator=generator).to(images.device)
+    mix = (torch.eye(3) + 0.15 * torch.randn(count, 3, 3, generator=generator)).to(images.device)
+    mix = torch.where(draw[0, ..., 0] < 0.1, torch.full_like(mix, 1 / 3), mix)
     mixed = torch.einsum("bij,bjhw->bihw", mix, images).clamp(1e-3, 1.0)
     curved = mixed ** torch.exp((draw[1] - 0.5) * 1.2)
     centre = curved.mean((1, 2, 3), keepdim=True)
     contrasted = centre + (curved - centre) * (0.6 + 0.8 * draw[2]) + 0.2 * (draw[3] - 0.5)
     blurred = F.avg_pool2d(F.pad(contrasted, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     softened = torch.lerp(contrasted, blurred, 0.8 * draw[4])
-    noise = 0.03 * torch.rand(count, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
-    return (softened + noise).clamp(0.0, 1.0)
+    strength = 0.03 * torch.rand(count, 1, 1, 1, generator=generator).to(images.device)
+    return (softened + strength * _normal_like(images, generator)).clamp(0.0, 1.0)
 
 
-def _rendered(
-    scenes: int, size_hw: tuple[int, int], seed: int, progress: Callable[[str], None]
-) -> tuple[Tensor, Tensor]:
+def _normal_like(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Drawn where the images are: a GPU would wait for the numbers of all pixels."""
+    if images.device.type != "cpu":
+        seed = int(torch.randint(2**62, (), generator=generator))
+        generator = torch.Generator(images.device).manual_seed(seed)
+    return torch.randn(images.shape, generator=generator, device=images.device)
+
+
+def _rendered(run: BuiltinRun, progress: Callable[[str], None]) -> tuple[Tensor, Tensor]:
     """Uint8 photos "S 3 H W" and float16 disparities "S 1 H W" of the widest style."""
-    images = torch.empty(scenes, 3, *size_hw, dtype=torch.uint8)
-    disparities = torch.empty(scenes, 1, *size_hw, dtype=torch.float16)
-    for index in range(scenes):
-        scene = render_scene("depth", index, seed=seed, size_hw=size_hw, style=WIDE)
-        images[index] = torch.from_numpy(scene.image).permute(2, 0, 1)
-        disparities[index, 0] = torch.from_numpy(scene.disparity().astype(np.float16))
-        if (index + 1) % 100 == 0 or index + 1 == scenes:
-            progress(f"rendered {index + 1}/{scenes} scenes")
+    images = torch.empty(run.scenes, 3, *run.size_hw, dtype=torch.uint8)
+    disparities = torch.empty(run.scenes, 1, *run.size_hw, dtype=torch.float16)
+    for index, (image, disparity) in enumerate(_scenes(run)):
+        images[index] = torch.from_numpy(image).permute(2, 0, 1)
+        disparities[index, 0] = torch.from_numpy(disparity)
+        if (index + 1) % 100 == 0 or index + 1 == run.scenes:
+            progress(f"rendered {index + 1}/{run.scenes} scenes")
     return images, disparities
 
 
-def _note(scenes: int, steps: int, seed: int, size_hw: tuple[int, int]) -> NetworkNote:
-    command = f"python -m depthbox.train.builtin_depth out=FILE scenes={scenes} steps={steps} seed={seed}"
+def _scenes(run: BuiltinRun) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    one, numbers = partial(_scene, seed=run.seed, size_hw=run.size_hw), range(run.scenes)
+    if run.processes == 1:
+        yield from map(one, numbers)
+        return
+    with ProcessPoolExecutor(run.processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, numbers, chunksize=16)
+
+
+def _scene(index: int, *, seed: int, size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 "H W 3" and disparity float16 "H W" of a scene of the training stream."""
+    scene = render_scene("depth", index, seed=seed, size_hw=size_hw, style=WIDE)
+    return scene.image, scene.disparity().astype(np.float16)
+
+
+def _note(run: BuiltinRun) -> NetworkNote:
+    command = f"python -m depthbox.train.builtin_depth out=FILE scenes={run.scenes} steps={run.steps} seed={run.seed}"
+    command += f" batch={run.batch}" * (run.batch != BuiltinRun().batch)
     return NetworkNote(
         encoder="mobilenetv2_100",
-        input_short_side=round(min(size_hw) / 32) * 32 or 32,
+        input_short_side=round(min(run.size_hw) / 32) * 32 or 32,
         mean=_MEAN,
         std=_STD,
         command=command,
-        scenes=scenes,
-        steps=steps,
-        seed=seed,
+        scenes=run.scenes,
+        steps=run.steps,
+        seed=run.seed,
     )
 
 
 def main(arguments: list[str]) -> None:
     given = dict(argument.partition("=")[::2] for argument in arguments)
-    unknown = set(given) - {"out", "scenes", "steps", "seed"}
+    unknown = set(given) - {"out", "scenes", "steps", "seed", "batch", "device", "processes"}
     if unknown or "out" not in given:
-        raise UsageError("say out=FILE, and if wanted scenes=N steps=N seed=N")
-    out = Path(given.pop("out"))
-    train_builtin(out=out, **{name: int(value) for name, value in given.items()})  # type: ignore[arg-type]
+        raise UsageError("say out=FILE, and if wanted scenes=N steps=N seed=N batch=N device=cuda processes=N")
+    out, device = Path(given.pop("out")), cast(Any, given.pop("device", "cpu"))
+    numbers: dict[str, Any] = {name: int(value) for name, value in given.items()}
+    train_builtin(BuiltinRun(device=device, **numbers), out=out)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def read_split(
 
 
 def depth_spec(source: str, root: Path, *, uri: str = "") -> str:
-    """`depth.source` with absolute paths: `maps:` below the data root, a folder of `hf:` and `run:` below the current one.
+    """`depth.source` with absolute paths: `maps:` below the data root; a folder of `hf:` and `run:`, a file of `builtin:` below the current one.
 
     `uri` is the store that knows the run of `run:ID`; else $MLFLOW_TRACKING_URI.
     """
@@ -66,6 +66,8 @@ def depth_spec(source: str, root: Path, *, uri: str = "") -> str:
         return f"maps:{root / Path(rest).expanduser()}"
     if form == "hf" and Path(rest).expanduser().is_dir():
         return f"hf:{Path(rest).expanduser().absolute()}"
+    if form == "builtin" and rest:
+        return f"builtin:{Path(rest).expanduser().absolute()}"
     if form == "run" and rest:
         return f"run:{run_folder(rest, uri=uri)}"
     return source

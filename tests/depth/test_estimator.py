@@ -79,9 +79,9 @@ def test_rounding_noise_is_not_stretched_to_a_map():
     assert (normalised(noise) == 0).all()
 
 
-@pytest.mark.parametrize("spec", ["dpt", "maps:", "hf:", "", "mapz:folder", "builtin:x", "Maps:x"])
+@pytest.mark.parametrize("spec", ["dpt", "maps:", "hf:", "", "mapz:folder", "builtin:", "Maps:x"])
 def test_an_unknown_source_names_the_allowed_ones(spec):
-    with pytest.raises(UsageError, match="none, builtin, maps:DIR, hf:NAME_OR_FOLDER"):
+    with pytest.raises(UsageError, match="none, builtin, builtin:FILE, maps:DIR, hf:NAME_OR_FOLDER"):
         build_estimator(spec)
 
 

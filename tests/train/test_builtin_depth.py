@@ -1,29 +1,52 @@
 """Training the built-in depth network: repeatable to the byte, and its loss is about relief more than about scale."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from depthbox.core.errors import UsageError
+from depthbox.core.errors import InputError, UsageError
+from depthbox.depth.estimator import build_estimator
 from depthbox.models.depth_net import load_network
-from depthbox.train.builtin_depth import augment, depth_loss, main, train_builtin
+from depthbox.train.builtin_depth import BuiltinRun, augment, depth_loss, main, train_builtin
+from depthbox.train.inputs import depth_spec
 
 
 def test_the_same_command_writes_the_same_bytes(tmp_path):
     lines: list[str] = []
     files = []
-    for name in ("a", "b"):
-        out = tmp_path / f"{name}.safetensors"
-        train_builtin(out=out, scenes=8, steps=3, seed=5, size_hw=(64, 96), progress=lines.append)
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.safetensors"
+        run = BuiltinRun(scenes=8, steps=3, seed=5, processes=processes, size_hw=(64, 96))
+        train_builtin(run, out=out, progress=lines.append)
         files.append(out.read_bytes())
     assert files[0] == files[1]
     assert lines[0] == "rendered 8/8 scenes" and lines[1].startswith("step 3/3 loss ")
-    _, note = load_network(tmp_path / "a.safetensors")
+    _, note = load_network(out)
     assert (note.scenes, note.steps, note.seed) == (8, 3, 5)
+
+
+def test_a_run_says_its_batch_and_its_file_is_a_source_of_depth(tmp_path, monkeypatch):
+    out = tmp_path / "mine.safetensors"
+    train_builtin(BuiltinRun(scenes=2, steps=1, batch=2, size_hw=(64, 96)), out=out, progress=lambda line: None)
+    assert load_network(out)[1].command.endswith("scenes=2 steps=1 seed=0 batch=2")
+    monkeypatch.chdir(tmp_path)
+    found = build_estimator(depth_spec("builtin:mine.safetensors", Path("elsewhere")))
+    shipped = build_estimator("builtin")
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    assert found.digest != shipped.digest
+    assert found.disparity([photo], [""])[0].shape == (64, 96)
+    with pytest.raises(InputError, match=r"none\.safetensors: the depth network cannot be read .* check the path"):
+        build_estimator("builtin:none.safetensors")
+    with pytest.raises(UsageError, match="'builtin:' needs a file"):
+        build_estimator("builtin:")
 
 
 def test_a_few_steps_lower_the_loss(tmp_path):
     lines: list[str] = []
-    train_builtin(out=tmp_path / "x.safetensors", scenes=12, steps=100, seed=0, size_hw=(48, 64), progress=lines.append)
+    run = BuiltinRun(scenes=12, steps=100, size_hw=(48, 64))
+    train_builtin(run, out=tmp_path / "x.safetensors", progress=lines.append)
     first, second = (float(line.split()[-1]) for line in lines if line.startswith("step"))
     assert second < 0.9 * first
 
