@@ -52,7 +52,7 @@ settings (all of them with --dry-run; data paths are relative to data.root or $D
       data.train.labelled=FILE (which may be learnt from) data.val.images=DIR data.val.labels=DIR; DIR may be 'seq_*/frame_*.jpg'
       method.mixing={{depth|class|none}} method.mixed_images={{all|unlabelled}} model.init=RUN_OF_SDE model.multi_task=yes data.gap=1 (neighbours in a video, for the depth task)
       data.source.images=DIR data.source.labels=DIR data.source_share=0.5 method.cross_domain=yes data.pairing={{random|geometry}}
-  sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=N
+  sde (depth from your own video): data.train.sequences=DIR,DIR data.val.sequences=DIR, an intrinsics.json in them or above; data.gap=2,4,8 (else chosen)
   model.head={{dynamic|query}} model.backbone=NAME model.weights={{auto|builtin|hub|none|FILE.safetensors}} model.init=RUN_OR_FILE
   schedule.steps=N batch_size=N (global) workers=N launcher={{ray|local}} seed=N out=DIR tracking.uri=URI
   preset=paper: the absolute values of the method's paper instead of those for a short run

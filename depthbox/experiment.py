@@ -98,8 +98,8 @@ class VideoSplitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDataConfig:
-    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it: more for a slow camera, several (2,4,8) to learn
-    from each.
+    """Like `DataConfig`, of video. A frame is learnt from those `gap` before and after it, from several (2,4,8) one after the other; without any, gaps
+    are chosen at which the camera has moved enough to show depth (1 where neighbours do).
 
     `frames` and `depths` are patterns of file names, where a folder holds more than one kind of picture, or depth maps under names of their own;
     `depth_zero` is what a 0 in them means. Depth is measured against, never learnt from.
@@ -108,7 +108,7 @@ class VideoDataConfig:
     root: str = ""
     train: VideoSplitConfig = VideoSplitConfig()
     val: VideoSplitConfig = VideoSplitConfig()
-    gap: tuple[int, ...] = (1,)
+    gap: tuple[int, ...] = ()
     frames: str = ""
     depths: str = ""
     depth_kind: Literal["depth_mm", "depth_m"] = "depth_mm"

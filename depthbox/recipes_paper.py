@@ -143,7 +143,7 @@ def _sde() -> Experiment:
     """
     return Experiment(
         method=SdeConfig(weights=SdeWeights(motion=0.0, still_far=0.0), aligned_from=1.0, scales=4, scale_free=False),
-        data=VideoDataConfig(views=VideoViewsConfig(short_side=512)),
+        data=VideoDataConfig(gap=(1,), views=VideoViewsConfig(short_side=512)),
         depth=DepthConfig(source="none"),
         model=SdeModelConfig(
             backbone="resnet101",

@@ -11,6 +11,7 @@ import numpy as np
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data.decode import BadImage, open_photo, read_image
 from depthbox.data.intrinsics import Intrinsics, read_intrinsics
+from depthbox.data.parallax import chosen_gaps
 from depthbox.data.video_files import depths_of, find_sequences, jumps
 
 __all__ = ["FrameRecord", "VideoData", "common_size", "moves", "nothing_moves", "read_video"]
@@ -46,6 +47,15 @@ class VideoData:
     digest: str
     findings: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    gaps: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sequence:
+    title: str
+    files: list[Path]
+    size_hw: tuple[int, int]
+    intrinsics: Intrinsics
 
 
 def read_video(
@@ -53,47 +63,61 @@ def read_video(
     names: Sequence[str],
     *,
     name: str = "data.train",
-    gaps: Sequence[int] = (1,),
+    gaps: Sequence[int] = (),
     frames: str = "",
     depths: str = "",
 ) -> VideoData:
     """The sequences `names` (folders or patterns below `root`), each frame with those before and after it, once for each of `gaps`
-    that its sequence is long enough for.
+    that its sequence is long enough for; without any, those at which the camera has moved enough (`chosen_gaps`).
 
     `frames` and `depths` are patterns of file names where the folders hold more than one kind of picture. Raises `UsageError` and `InputError`
     in one line: no folder, too few frames, frames of changing size, intrinsics that are missing or not of these frames, nothing moves.
     """
     if not names:
         raise UsageError(f"{name}.sequences= is needed: folders of frames, with commas between; paths below {root}")
-    if not gaps or min(gaps) < 1 or len(set(gaps)) < len(gaps):
+    if gaps and (min(gaps) < 1 or len(set(gaps)) < len(gaps)):
         raise UsageError(f"data.gap={','.join(map(str, gaps))}: allowed are different numbers from 1 up")
-    least = min(gaps)
-    records: list[FrameRecord] = []
-    kept, still = [], []
+    least, found = min(gaps, default=1), find_sequences(root, names, name=name, frames=frames)
+    sequences = [_sequence(title, folder, files, root=root, least=least) for title, folder, files in found]
     findings: list[str] = []
-    for title, folder, files in find_sequences(root, names, name=name, frames=frames):
-        if len(files) < 2 * least + 1:
-            cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
-            raise InputError(folder, title, cause, "give a longer sequence" + ", or a smaller data.gap=" * (least > 1))
-        size_hw = common_size(files)
-        intrinsics = read_intrinsics(folder, root=root, size_hw=size_hw, first=files[0])
-        if not moves(files, _longest(gaps, files)):
-            still.append(title)
-            continue
-        kept.append(title)
-        findings += _missing(root, title, files)
-        for gap in gaps:
-            records += _records(files, gap, intrinsics, size_hw, depths)
+    if not gaps:
+        gaps, shift = chosen_gaps([(one.files, one.intrinsics) for one in sequences])
+        findings += _chosen(root, gaps, shift)
+    kept = [one for one in sequences if moves(one.files, _longest(gaps, one.files))]
+    still = [one.title for one in sequences if one not in kept]
+    records = [record for one in kept for gap in gaps for record in _records(one, gap, depths)]
     if not records:
         raise nothing_moves(root, still)
+    findings += [said for one in kept for said in _missing(root, one.title, one.files)]
     findings += [f"{root}: {title}: nothing moves in it; it is left out" for title in still]
     return VideoData(
         source=str(root),
         records=tuple(records),
-        sequences=tuple(kept),
+        sequences=tuple(one.title for one in kept),
         digest=_digest(records),
         findings=tuple(findings),
+        gaps=tuple(gaps),
     )
+
+
+def _sequence(title: str, folder: Path, files: list[Path], *, root: Path, least: int) -> _Sequence:
+    """Raises `InputError` for one that is too short, of changing size, or of an unknown camera."""
+    if len(files) < 2 * least + 1:
+        cause = f"has {len(files)} frame{'s' * (len(files) != 1)}, and {_SHORT}: {2 * least + 1} are needed"
+        raise InputError(folder, title, cause, "give a longer sequence" + ", or a smaller data.gap=" * (least > 1))
+    size_hw = common_size(files)
+    intrinsics = read_intrinsics(folder, root=root, size_hw=size_hw, first=files[0])
+    return _Sequence(title=title, files=files, size_hw=size_hw, intrinsics=intrinsics)
+
+
+def _chosen(root: Path, gaps: Sequence[int], shift: float | None) -> list[str]:
+    if tuple(gaps) == (1,) or shift is None:
+        return []
+    words = ",".join(map(str, gaps))
+    return [
+        f"{root}: from frame to frame the camera moves {shift:.2f} pixels beside turning, too little to show depth: a frame is learnt from those {words} "
+        f"frames away (data.gap={words}; data.gap=1 takes its neighbours)"
+    ]
 
 
 def nothing_moves(root: object, still: Sequence[str]) -> InputError:
@@ -115,17 +139,15 @@ def _missing(root: Path, title: str, files: list[Path]) -> list[str]:
     ]
 
 
-def _records(
-    files: list[Path], gap: int, intrinsics: Intrinsics, size_hw: tuple[int, int], depths: str
-) -> list[FrameRecord]:
-    maps = depths_of(files, depths)
+def _records(sequence: _Sequence, gap: int, depths: str) -> list[FrameRecord]:
+    files, maps = sequence.files, depths_of(sequence.files, depths)
     return [
         FrameRecord(
             path=str(files[i]),
             before=str(files[i - gap]),
             after=str(files[i + gap]),
-            intrinsics=intrinsics,
-            size_hw=size_hw,
+            intrinsics=sequence.intrinsics,
+            size_hw=sequence.size_hw,
             depth=maps[i],
         )
         for i in range(gap, len(files) - gap)

@@ -37,7 +37,7 @@ def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
     root = Path(copy.folder) if copy else data_root(data.root)
     train = _read(root, data, data.train, "data.train", data.gap)
     # A frame is scored once.
-    val = _read(root, data, data.val, "data.val", data.gap[:1]) if data.val.sequences else None
+    val = _read(root, data, data.val, "data.val", train.gaps[:1]) if data.val.sequences else None
     if val:
         _check_scores(train, val, data)
     for finding in [*train.findings, *(val.findings if val else ())]:
