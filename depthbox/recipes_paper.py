@@ -142,7 +142,9 @@ def _sde() -> Experiment:
     schedule.learning_rate=1e-5 schedule.decay_at=1`. Widths as in `depth_ssda`; (i): the size of the frames.
     """
     return Experiment(
-        method=SdeConfig(weights=SdeWeights(motion=0.0, still_far=0.0), aligned_from=1.0, scales=4, scale_free=False),
+        method=SdeConfig(
+            weights=SdeWeights(motion=0.0, still_far=0.0, lower_near=0.0), aligned_from=1.0, scales=4, scale_free=False
+        ),
         data=VideoDataConfig(gap=(1,), views=VideoViewsConfig(short_side=512)),
         depth=DepthConfig(source="none"),
         model=SdeModelConfig(

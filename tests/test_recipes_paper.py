@@ -44,7 +44,7 @@ PUBLISHED = {
     "sde": {
         "model.backbone": "resnet101", "model.dilated": True, "model.context": "aspp", "model.pose_backbone": "resnet18",
         "schedule.learning_rate": 1e-4, "schedule.weight_decay": 0.0, "schedule.steps": 300_000, "method.aligned_from": 1.0,
-        "method.weights.still_far": 0.0, "method.weights.motion": 0.0, "method.scale_free": False, "method.scales": 4,
+        "method.weights.still_far": 0.0, "method.weights.motion": 0.0, "method.weights.lower_near": 0.0, "method.scale_free": False, "method.scales": 4,
         "method.nearest": 0.1, "method.farthest": 100.0,
     },
 }  # fmt: skip

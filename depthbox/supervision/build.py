@@ -214,7 +214,7 @@ def build_method(
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)
         frozen = _pretrained_encoder(student) if config.weights.feature_distance else None
-        return SelfSupervised(config, steps=steps, frozen=frozen)
+        return SelfSupervised(config, steps=steps, frozen=frozen, knows_depth=bool(student.config.init))
     start = config.teacher_from(steps)
     teacher = None if start is None else Teacher(student, start=start, keep=config.distillation.keep)
     guided, mixed = mask_head == "depth_guided", "masks" in words

@@ -6,24 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from depthbox.core.batch import Batch
-from depthbox.core.schedule import Schedule, constant
+from depthbox.core.schedule import Schedule, constant, falling, scaled
 from depthbox.models.sde_net import SdeOutputs
 from depthbox.supervision.config import SdeConfig
 from depthbox.supervision.method import Losses, Teacherless
-from depthbox.supervision.parts.photometric_terms import photometric_terms, tie_noise
+from depthbox.supervision.parts.photometric_terms import lower_near, photometric_terms, tie_noise
 
 __all__ = ["SelfSupervised"]
 
 
 class SelfSupervised(Teacherless):
-    """`Method` on `Batch.frames`. `frozen` is the pretrained encoder, which `feature_distance` measures from; None without that term."""
+    """`Method` on `Batch.frames`. `frozen` is the pretrained encoder, which `feature_distance` measures from; None without that term.
 
-    def __init__(self, config: SdeConfig, *, steps: int, frozen: nn.Module | None) -> None:
+    `knows_depth`: the student starts from a network that does, so that `lower_near` has nothing to tell it.
+    """
+
+    def __init__(self, config: SdeConfig, *, steps: int, frozen: nn.Module | None, knows_depth: bool = False) -> None:
         self.config, self.frozen, self.aligned_from = config, frozen, round(config.aligned_from * steps)
+        absent = {"feature_distance": frozen is None, "lower_near": knows_depth or not config.weights.lower_near}
+        fading = {"lower_near": falling(self.aligned_from)}
         self.weights: Mapping[str, Schedule] = {
-            name: constant(getattr(config.weights, name))
+            name: scaled(fading.get(name, constant(1.0)), getattr(config.weights, name))
             for name in config.weights.__slots__
-            if name != "feature_distance" or frozen is not None
+            if not absent.get(name, False)
         }
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:
@@ -33,6 +38,8 @@ class SelfSupervised(Teacherless):
         terms, figures = photometric_terms(
             found, frames, self.config, tie_noise(frames, step), direct=step >= self.aligned_from
         )
+        if "lower_near" in self.weights:
+            terms["lower_near"] = lower_near(found.sigmoids, self.config)
         if self.frozen is not None:
             terms["feature_distance"] = self._feature_distance(found.features, frames.strong[:, 0])
         return Losses(terms=terms, figures=figures)

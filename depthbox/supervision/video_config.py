@@ -11,13 +11,15 @@ class SdeWeights:
     """`feature_distance` holds the depth encoder near `model.weights`, also where it starts from `model.init` (1e-2 in the paper's second phase); 0: no copy
     of those is kept.
 
-    `motion` (what the pose network learns aligned motions by) and `still_far` (what stands still explains best is held to be far) are ours.
+    `motion` (what the pose network learns aligned motions by), `still_far` (what stands still explains best is held to be far) and `lower_near` (how near
+    things are begins as how low they are in the image; falls to 0 until motions are aligned) are ours.
     """
 
     photometric: float = 1.0
     smoothness: float = 1e-3
     motion: float = 1.0
     still_far: float = 1e-2
+    lower_near: float = 0.1
     feature_distance: float = 0.0
 
 

@@ -13,7 +13,7 @@ from depthbox.models.sde_net import SdeOutputs
 from depthbox.ops.geometry import rigid_motion
 from depthbox.supervision.config import SdeConfig, SdeWeights
 from depthbox.supervision.method import weigh
-from depthbox.supervision.parts.photometric_terms import disparity_spread, photometric_terms
+from depthbox.supervision.parts.photometric_terms import disparity_spread, lower_near, photometric_terms
 from depthbox.supervision.selfsup import SelfSupervised
 
 CONFIG = SdeConfig(nearest=1.0, farthest=10.0, scale_free=False)
@@ -156,3 +156,24 @@ def test_terms_meet_their_weights_and_the_draw_is_named_by_the_step(distance: fl
     assert ("feature_distance" in losses[0]) == bool(distance)
     if distance:
         assert float(losses[0]["feature_distance"]) == pytest.approx(2.0)  # four channels, each 1 off
+
+
+def test_what_is_low_begins_near_and_no_longer_than_motions_are_guessed():
+    found = said(4.0)
+    sigmoid = found.sigmoids[0].detach().requires_grad_()
+    told = lower_near([sigmoid], CONFIG)
+    (grad,) = torch.autograd.grad(told, sigmoid)
+    rows = grad.mean((0, 1, 3))
+    assert (rows[: len(rows) // 4] > 0).all() and (rows[-len(rows) // 4 :] < 0).all()
+    ramp = torch.linspace(0.4, 1.6, 48)[:, None].expand(1, 1, 48, 64)
+    nearest, farthest = 1 / CONFIG.nearest, 1 / CONFIG.farthest
+    inverse = ramp * (nearest + farthest) / 4
+    exact = (inverse - farthest) / (nearest - farthest)
+    assert float(lower_near([exact], CONFIG)) < 1e-3 and float(lower_near([exact.flip(2)], CONFIG)) > 0.5
+    config = SdeConfig(aligned_from=0.3)
+    built = SelfSupervised(config, steps=100, frozen=None)
+    assert [round(built.weights["lower_near"](step), 3) for step in (0, 15, 30, 90)] == [0.1, 0.05, 0.0, 0.0]
+    assert "lower_near" not in SelfSupervised(config, steps=100, frozen=None, knows_depth=True).weights
+    assert (
+        "lower_near" not in SelfSupervised(SdeConfig(weights=SdeWeights(lower_near=0.0)), steps=9, frozen=None).weights
+    )

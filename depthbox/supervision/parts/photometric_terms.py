@@ -15,7 +15,7 @@ from depthbox.ops.alignment import aligned
 from depthbox.ops.geometry import back_project, depth_from_sigmoid, pixel_intrinsics, project, warp
 from depthbox.ops.photometric import edge_aware_smoothness, min_reprojection, photometric_error
 
-__all__ = ["VideoTerms", "disparity_spread", "photometric_terms", "tie_noise"]
+__all__ = ["VideoTerms", "disparity_spread", "lower_near", "photometric_terms", "tie_noise"]
 
 _NOISE = 1e-5
 
@@ -84,6 +84,19 @@ def _depth(sigmoid: Tensor, config: VideoTerms) -> Tensor:
         return depth
     middle = (1 / config.nearest + 1 / config.farthest) / 2
     return inverse.mean((2, 3), keepdim=True) / (middle * inverse)
+
+
+def lower_near(sigmoids: Sequence[Tensor], config: VideoTerms) -> Tensor:
+    """Mean |inverse depth over the image's mean - ramp| over scales and pixels, the ramp from 0.4 in the top row to 1.6 in the bottom one (ours).
+
+    A camera that turns and moves sideways sees nearly the same where near and far are exchanged and it moves the other way: somebody has to say which.
+    """
+    errors = []
+    for sigmoid in sigmoids[: config.scales]:
+        inverse, _ = depth_from_sigmoid(sigmoid, nearest=config.nearest, farthest=config.farthest)
+        ramp = torch.linspace(0.4, 1.6, inverse.shape[-2], device=inverse.device)[:, None]
+        errors.append((inverse / inverse.mean((2, 3), keepdim=True) - ramp).abs().mean())
+    return torch.stack(errors).mean()
 
 
 def _still_far(sigmoid: Tensor, won: Tensor, config: VideoTerms) -> Tensor:
