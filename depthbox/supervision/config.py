@@ -238,7 +238,7 @@ class SdeConfig(OneView, VideoTermsConfig):
     """
 
     weights: SdeWeights = SdeWeights()
-    aligned_from: float = 0.3
+    aligned_from: float = 0.125
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ()
 

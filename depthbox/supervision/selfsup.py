@@ -14,6 +14,9 @@ from depthbox.supervision.parts.photometric_terms import lower_near, photometric
 
 __all__ = ["SelfSupervised"]
 
+TOLD_UNTIL = 0.5
+"""`lower_near` falls to 0 over this share of a run: motions that are aligned to a first idea of depth need it for a while."""
+
 
 class SelfSupervised(Teacherless):
     """`Method` on `Batch.frames`. `frozen` is the pretrained encoder, which `feature_distance` measures from; None without that term.
@@ -24,7 +27,7 @@ class SelfSupervised(Teacherless):
     def __init__(self, config: SdeConfig, *, steps: int, frozen: nn.Module | None, knows_depth: bool = False) -> None:
         self.config, self.frozen, self.aligned_from = config, frozen, round(config.aligned_from * steps)
         absent = {"feature_distance": frozen is None, "lower_near": knows_depth or not config.weights.lower_near}
-        fading = {"lower_near": falling(self.aligned_from)}
+        fading = {"lower_near": falling(TOLD_UNTIL * steps)}
         self.weights: Mapping[str, Schedule] = {
             name: scaled(fading.get(name, constant(1.0)), getattr(config.weights, name))
             for name in config.weights.__slots__

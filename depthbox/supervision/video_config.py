@@ -12,7 +12,7 @@ class SdeWeights:
     of those is kept.
 
     `motion` (what the pose network learns aligned motions by), `still_far` (what stands still explains best is held to be far) and `lower_near` (how near
-    things are begins as how low they are in the image; falls to 0 until motions are aligned) are ours.
+    things are begins as how low they are in the image; falls to 0 over half of the run) are ours.
     """
 
     photometric: float = 1.0
