@@ -9,6 +9,10 @@ minutes a cell on two cores.
 step as the others do. `best_mask_ap` is that of the best of its evaluations, `mask_ap` that of the last: few labels are overfitted late, so compare with the better.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
+from depthbox.commands.definition import load_value
 from depthbox.core.config import vary
 from depthbox.recipes import guided_distillation, pl_dc
 from depthbox.report.ablation import Ablation
@@ -43,16 +47,11 @@ COUPLED = {
 TWO = {"method.category": "off", "method.uncertainty": False}
 LOOSE = {"data.labelled_share": 0.25, "method.class_threshold": 0.5, "method.mask_threshold": 0.75}
 """The published thresholds keep a quarter of the objects here, and hardly a wrong one."""
-DEPTH = {
-    "depth.source": "maps:depth/train",
-    "depth.maps.kind": "depth_mm",
-    "depth.maps.zero": "far",
-    "method.depth_form": "B",
-}
+LADDER = load_value(Path(__file__).with_name("table_pl_dc.py"), "TABLE", Ablation, example="Ablation(...)")
 
-TABLE = Ablation(
+TABLE = replace(
+    LADDER,
     base=vary(pl_dc(), WORKING_POINT),
-    metrics=("mask_ap", "best_mask_ap", "mask_ap50", "mask_ap75", "box_ap"),
     seeds=(0,),
     rows={
         "supervised only": ALONE,
@@ -63,7 +62,7 @@ TABLE = Ablation(
         "+ category correction": {"method.uncertainty": False},
         "adaptive thresholds": {"method.adapt_on": "all"},
         "looser thresholds, more unlabelled": LOOSE,
-        "+ depth quality": DEPTH,
+        "+ depth quality": LADDER.rows["+ depth quality"],
         "guided distillation": {"method": guided_distillation().method},
     },
 )

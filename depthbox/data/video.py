@@ -83,8 +83,9 @@ def read_video(
     if not gaps:
         gaps, shift = chosen_gaps([(one.files, one.intrinsics) for one in sequences])
         findings += _chosen(root, gaps, shift)
-    kept = [one for one in sequences if moves(one.files, _longest(gaps, one.files))]
-    still = [one.title for one in sequences if one not in kept]
+    moving = [moves(one.files, _longest(gaps, one.files)) for one in sequences]
+    kept = [one for one, there in zip(sequences, moving, strict=True) if there]
+    still = [one.title for one, there in zip(sequences, moving, strict=True) if not there]
     records = [record for one in kept for gap in gaps for record in _records(one, gap, depths)]
     if not records:
         raise nothing_moves(root, still)
