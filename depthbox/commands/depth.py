@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from depthbox.commands.answer import end_with_json, for_people
 from depthbox.core.config import parse_overrides, vary
 from depthbox.core.errors import InputError, UsageError
 from depthbox.experiment import DepthConfig
 from depthbox.stages.selecting import Root
+from depthbox.train.builtin_run import BuiltinRun
 
 __all__ = ["DepthEvaluate", "DepthRun", "DepthTrain", "command", "paired"]
 
@@ -39,16 +39,10 @@ class DepthEvaluate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DepthTrain:
-    """The built-in network: `out` is a safetensors file; on a CPU the same numbers give the same bytes, however many `processes` render."""
+class DepthTrain(BuiltinRun):
+    """The built-in network: `out` is a safetensors file."""
 
     out: str = ""
-    scenes: int = 1500
-    steps: int = 4500
-    seed: int = 0
-    batch: int = 8
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    processes: int = 1
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -133,12 +127,13 @@ def _train(overrides: dict[str, str], *, as_json: bool) -> dict:
     for name in ("scenes", "steps", "batch", "processes"):
         if getattr(asked, name) < 1:
             raise UsageError(f"{name}={getattr(asked, name)}: allowed are 1 and more")
-    from depthbox.train.builtin_depth import BuiltinRun, train_builtin
+    if min(asked.size_hw) < 64:
+        raise UsageError(f"size_hw={asked.size_hw[0]},{asked.size_hw[1]}: a scene has 64 and more pixels a side")
+    from depthbox.train.builtin_depth import train_builtin
 
     people, out = for_people(as_json=as_json), Path(asked.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    numbers = {name: getattr(asked, name) for name in ("scenes", "steps", "seed", "batch", "device", "processes")}
-    train_builtin(BuiltinRun(**numbers), out=out, progress=lambda line: print(line, file=people, flush=True))
+    train_builtin(asked, out=out, progress=lambda line: print(line, file=people, flush=True))
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)", file=people)
     return {"out": str(out), "scenes": asked.scenes, "steps": asked.steps, "seed": asked.seed}
 

@@ -8,26 +8,26 @@ No photo and no foreign weights take part, so the result can be shipped.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from depthbox.core.config import parse_overrides, vary
 from depthbox.core.errors import UsageError
 from depthbox.core.rng import torch_generator
 from depthbox.data.scene_layout import WIDE
 from depthbox.data.scenes import render_scene
 from depthbox.models.depth_net import DepthNetwork, NetworkNote, save_network
 from depthbox.models.depthwise import speed_up_strided_depthwise
+from depthbox.train.builtin_run import BuiltinRun
 from depthbox.train.state import choose_device, mixed_precision
 
-__all__ = ["BuiltinRun", "augment", "depth_loss", "train_builtin"]
+__all__ = ["augment", "depth_loss", "train_builtin"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PEAK_LR = 2e-3
@@ -35,19 +35,6 @@ _RELIEF_FROM = 0.1
 """Share of the steps over which the learning rate and the relief terms of the loss rise."""
 _SMALL_UNTIL = 2 / 3
 """Up to this share of the steps the crops have half the scene's side (cheap), afterwards 5/6 of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltinRun:
-    """`steps` of `batch` crops from `scenes`, which so many `processes` render, on `device`; on a CPU the same numbers give the same file."""
-
-    scenes: int = 1500
-    steps: int = 4500
-    seed: int = 0
-    batch: int = 8
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    processes: int = 1
-    size_hw: tuple[int, int] = (192, 256)
 
 
 def train_builtin(run: BuiltinRun, *, out: Path, progress: Callable[[str], None] = print) -> Path:
@@ -205,14 +192,12 @@ def _scene(index: int, *, seed: int, size_hw: tuple[int, int]) -> tuple[np.ndarr
 
 
 def _note(run: BuiltinRun) -> NetworkNote:
-    command = f"python -m depthbox.train.builtin_depth out=FILE scenes={run.scenes} steps={run.steps} seed={run.seed}"
-    command += f" batch={run.batch}" * (run.batch != BuiltinRun().batch)
     return NetworkNote(
         encoder="mobilenetv2_100",
         input_short_side=round(min(run.size_hw) / 32) * 32 or 32,
         mean=_MEAN,
         std=_STD,
-        command=command,
+        command=run.command(),
         scenes=run.scenes,
         steps=run.steps,
         seed=run.seed,
@@ -220,13 +205,11 @@ def _note(run: BuiltinRun) -> NetworkNote:
 
 
 def main(arguments: list[str]) -> None:
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    unknown = set(given) - {"out", "scenes", "steps", "seed", "batch", "device", "processes"}
-    if unknown or "out" not in given:
+    given = parse_overrides(arguments)
+    if not given.get("out"):
         raise UsageError("say out=FILE, and if wanted scenes=N steps=N seed=N batch=N device=cuda processes=N")
-    out, device = Path(given.pop("out")), cast(Any, given.pop("device", "cpu"))
-    numbers: dict[str, Any] = {name: int(value) for name, value in given.items()}
-    train_builtin(BuiltinRun(device=device, **numbers), out=out)
+    out = Path(given.pop("out"))
+    train_builtin(vary(BuiltinRun(), given), out=out)
 
 
 if __name__ == "__main__":

@@ -72,16 +72,23 @@ def test_scale_free_the_unit_of_depth_does_not_matter_and_its_shape_does():
     assert abs(error(ramp) - error(ramp.flip(-1) ** 3)) > 1e-3
 
 
-def test_a_plain_sky_is_held_to_be_far():
+def pushed_far(plain_rows: slice) -> Tensor:
+    """The gradient of `still_far` by row, where these rows of all frames are one plain colour."""
     frames = wall()
-    frames.plain[..., :16, :] = 0.5
+    frames.plain[..., plain_rows, :] = 0.5
     found = said(4.0)
     sigmoid = found.sigmoids[0].detach().requires_grad_()
     found = SdeOutputs(sigmoids=[sigmoid], motions=found.motions, features=found.features)
     terms, _ = photometric_terms(found, frames, CONFIG, torch.full((1, 2, 48, 64), -1e-4))
     (grad,) = torch.autograd.grad(terms["still_far"], sigmoid)
-    rows = grad.mean((0, 1, 3))
-    assert (rows[: len(rows) // 4] > 0).all() and (rows[len(rows) // 2 :] <= 0).all()
+    return grad.mean((0, 1, 3))
+
+
+def test_a_plain_sky_is_held_to_be_far_and_a_plain_floor_is_not():
+    sky, floor = pushed_far(slice(0, 16)), pushed_far(slice(32, 48))
+    quarter, half = len(sky) // 4, len(sky) // 2
+    assert (sky[:quarter] > 0).all() and (sky[half:] <= 0).all()
+    assert float(floor[half:].max()) <= 0
 
 
 def test_aligned_motions_explain_what_the_network_got_wrong():

@@ -9,7 +9,8 @@ import torch
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.estimator import build_estimator
 from depthbox.models.depth_net import load_network
-from depthbox.train.builtin_depth import BuiltinRun, augment, depth_loss, main, train_builtin
+from depthbox.train.builtin_depth import augment, depth_loss, main, train_builtin
+from depthbox.train.builtin_run import BuiltinRun
 from depthbox.train.inputs import depth_spec
 
 
@@ -30,7 +31,7 @@ def test_the_same_command_writes_the_same_bytes(tmp_path):
 def test_a_run_says_its_batch_and_its_file_is_a_source_of_depth(tmp_path, monkeypatch):
     out = tmp_path / "mine.safetensors"
     train_builtin(BuiltinRun(scenes=2, steps=1, batch=2, size_hw=(64, 96)), out=out, progress=lambda line: None)
-    assert load_network(out)[1].command.endswith("scenes=2 steps=1 seed=0 batch=2")
+    assert load_network(out)[1].command.endswith("scenes=2 steps=1 seed=0 batch=2 size_hw=64,96")
     monkeypatch.chdir(tmp_path)
     found = build_estimator(depth_spec("builtin:mine.safetensors", Path("elsewhere")))
     shipped = build_estimator("builtin")

@@ -38,8 +38,8 @@ def photometric_terms(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """`photometric`, `smoothness` (means over scales, the smoothness of scale s divided by 2^s), and figures to watch.
 
-    `still_far` (ours) is the inverse depth, over the image's mean, of pixels that standing still explains best, mean over all pixels: a plain sky looks the
-    same wherever it is.
+    `still_far` (ours) is the inverse depth, over the image's mean, of pixels above the middle that standing still explains best, mean over all pixels: a plain
+    sky looks the same wherever it is. So does a plain floor or door, which is why the lower half is left alone.
 
     `direct`: motions are those of the network, aligned to the images (`ops.alignment`); `motion` is then what the network learns them by, and 0 without.
     """
@@ -102,7 +102,8 @@ def lower_near(sigmoids: Sequence[Tensor], config: VideoTerms) -> Tensor:
 def _still_far(sigmoid: Tensor, won: Tensor, config: VideoTerms) -> Tensor:
     """Over the mean with its gradient: where nothing moves, nothing is said."""
     inverse, _ = depth_from_sigmoid(sigmoid, nearest=config.nearest, farthest=config.farthest)
-    return (inverse / inverse.mean((2, 3), keepdim=True) * ~won.view_as(inverse)).mean()
+    above = torch.arange(inverse.shape[-2], device=inverse.device)[:, None] < inverse.shape[-2] // 2
+    return (inverse / inverse.mean((2, 3), keepdim=True) * (above & ~won.view_as(inverse))).mean()
 
 
 def _aligned(found: SdeOutputs, frames: Frames, config: VideoTerms, camera: Tensor) -> tuple[Tensor, Tensor]:
