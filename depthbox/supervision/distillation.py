@@ -122,7 +122,8 @@ def _match_one(
             objects.boxes_xyxy, predicted.boxes_xyxy, predicted.scores, agreement,
             box=config.box_cost, depth=depth_cost * known[:, None],
         )  # fmt: skip
-        rows, columns = match_best(scores, above=config.threshold)
+        whole = torch.isfinite(predicted.masks).flatten(1).all(1)
+        rows, columns = match_best(scores.where(whole, torch.nan), above=config.threshold)
     masks = predicted.masks[columns] * boxes[rows]
     masks = (masks > 0.5).to(masks.dtype) if config.binary else masks
     # A detection left over by the others may be matched to a box it does not touch (i): there is nothing to learn from it.

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,17 +49,18 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, object],
+    classes: Sequence[str] = (),
 ) -> Path:
     """Write `out/checkpoints/step-NNNNNNNN` atomically and remove all but the newest two.
 
-    `modules` by file name ("model", "teacher"), `state` is JSON; its "evaluated" names the module whose predictions count. Raises `InputError` naming the folder when the disk is full.
+    `modules` by file name ("model", "teacher"), `state` is JSON; its "evaluated" names the module whose predictions count, `classes` what they tell apart. Raises `InputError` naming the folder when the disk is full.
     """
     folder = out / "checkpoints" / f"step-{step:08d}"
     building = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
         building.mkdir(parents=True)
         for name, module in modules.items():
-            save_file(_plain(module.state_dict()), building / f"{name}.safetensors")
+            save_file(_plain(module.state_dict()), building / f"{name}.safetensors", {"classes": json.dumps(classes)})
         save_file(_optimizer_tensors(optimizer), building / "optimizer.safetensors")
         (building / "state.json").write_text(json.dumps({"step": step, **state}))
         _flush(building)
@@ -149,7 +150,7 @@ def weights_file(path: Path) -> Path:
 
 
 def classes_of(weights: Path) -> tuple[str, ...]:
-    """The classes that the weights of a finished run tell apart; none where the file does not say."""
+    """The classes that the weights of a run tell apart; none where the file does not say."""
     try:
         with safe_open(weights, framework="pt") as file:
             return tuple(json.loads((file.metadata() or {}).get("classes", "[]")))

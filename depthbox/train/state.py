@@ -65,6 +65,7 @@ class TrainState:
             step=self.step,
             modules=self.modules(),
             optimizer=self.optimizer,
+            classes=job.classes,
             state={
                 "counters": counters.state(),
                 "evaluated": self._evaluated(),

@@ -63,6 +63,17 @@ def test_the_average_keeps_at_most_the_stated_share():
     assert values == [0.5, 0.75, 0.875]
 
 
+def test_a_student_that_has_learnt_nothing_is_not_averaged_in():
+    student = torch.nn.Linear(1, 1, bias=False)
+    teacher = Teacher(student, start=0, keep=0.9)
+    values = []
+    for step in range(3):
+        torch.nn.init.constant_(student.weight, step + 1.0)
+        teacher.follow(student, step)
+        values.append(teacher.model.weight.item())
+    assert values == pytest.approx([1.0, 1.5, 2.0])
+
+
 def test_the_copy_does_not_run_on_the_students_weights():
     student = small_network().eval()
     teacher, images = Teacher(student, start=0, keep=0.9), small_batch().views.weak
@@ -246,6 +257,20 @@ def test_confidence_weighs_and_greedy_sorts_as_boxteacher_writes(monkeypatch):
     )
     assert found.pseudo[0].confidence.item() == pytest.approx((0.9**0.5 * 0.6) ** 0.5)
     assert found.pseudo[0].masks.max().item() == pytest.approx(0.6)
+
+
+def test_a_mask_that_is_not_finite_teaches_nothing_where_no_depth_says_so(monkeypatch):
+    batch = small_batch([OBJECTS[1]])
+    box = batch.instances[0].boxes_xyxy.repeat(2, 1)
+    masks = box_masks(box, (64, 96), 4).float()
+    masks[0, 2, 3] = torch.nan
+    predicted = ImagePredictions(
+        boxes_xyxy=box, scores=torch.tensor([0.9, 0.9]), labels=torch.zeros(2, dtype=torch.long), masks=masks
+    )
+    monkeypatch.setattr(distillation, "predict", lambda *_, **__: [predicted])
+    teacher = Teacher(small_network(), start=0, keep=0.9)
+    found = distil(teacher, batch, DistillationConfig(), depth_cost=lambda step: 0.0, theta=2.0, step=0)
+    assert found.pseudo[0].confidence.item() == 1.0 and bool(torch.isfinite(found.pseudo[0].masks).all())
 
 
 def test_a_detection_elsewhere_is_no_mask_of_a_box_it_does_not_touch(monkeypatch):

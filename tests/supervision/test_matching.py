@@ -126,6 +126,21 @@ def test_a_detection_that_is_not_finite_is_never_matched():
     assert (rows.tolist(), columns.tolist()) == ([0], [1])
 
 
+@pytest.mark.parametrize(
+    ("scores", "pairs"),
+    [
+        ([[math.nan, 0.9]], {0: 1}),
+        ([[math.nan], [0.9]], {1: 0}),
+        ([[0.9, 0.6], [0.7, math.nan]], {0: 0}),
+        ([[0.9, 0.1], [0.2, math.nan]], {0: 0}),
+        ([[math.nan, math.nan]], {}),
+    ],
+)
+def test_a_pair_that_is_not_finite_takes_nobody_else_s_place(scores, pairs):
+    rows, columns = match_best(torch.tensor(scores), above=0.5)
+    assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == pairs
+
+
 def test_disparity_is_known_in_a_box_by_any_of_its_cells():
     similarity = torch.full((2, 3), math.nan)
     similarity[0, 0] = 0.2

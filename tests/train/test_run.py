@@ -200,7 +200,10 @@ def test_as_many_other_classes_are_told_apart_anew(data: Path, tmp_path: Path, c
     still = {"model.init": str(tmp_path / "first"), "schedule.learning_rate": 0.0, "schedule.weight_decay": 0.0}
     with caplog.at_level(logging.INFO, logger="depthbox"):
         run(tiny(other, tmp_path / "second", **still))
-    assert "taken in part: detector" in caplog.text
+        unfinished = latest_checkpoint(tmp_path / "first")
+        assert unfinished
+        run(tiny(other, tmp_path / "third", **still | {"model.init": str(unfinished.folder)}))
+    assert caplog.text.count("taken in part: detector") == 2
     run(tiny(data, tmp_path / "same", **still))
     first, second, same = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "second", "same"))
     for name in ("detector.classify.weight", "detector.classify.bias"):

@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 STRONG, WEAK = 0.5, 0.1
+_WORSE = 1e-9
 Matches = tuple[Tensor, Tensor]
 """Int64 "M" boxes and int64 "M" detections, pairwise."""
 
@@ -74,9 +75,10 @@ def match_best(scores: Tensor, *, above: float) -> Matches:
     of NaN) is never matched.
     """
     finite = torch.isfinite(scores)
-    # As good as the worst real pair: something lower would drive other pairs apart to avoid it.
-    filled = torch.where(finite, scores, scores[finite].min() if finite.any() else 0.0)
-    rows, columns = linear_sum_assignment(filled.detach().cpu().double().numpy(), maximize=True)
+    # A little worse than the worst real pair, so that a real one wins; something lower would drive good pairs apart to avoid it.
+    worst = scores[finite].min().double() - _WORSE if finite.any() else 0.0
+    filled = torch.where(finite, scores.double(), worst)
+    rows, columns = linear_sum_assignment(filled.detach().cpu().numpy(), maximize=True)
     rows, columns = torch.as_tensor(rows, device=scores.device), torch.as_tensor(columns, device=scores.device)
     kept = (finite & (scores > above))[rows, columns]
     return rows[kept], columns[kept]

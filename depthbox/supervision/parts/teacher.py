@@ -11,8 +11,8 @@ __all__ = ["Teacher"]
 class Teacher(nn.Module):
     """A copy of the student from step `start`, then its moving average over parameters *and* buffers.
 
-    teacher <- k teacher + (1 - k) student after every step, k = min(`keep`, 1 - 1 / (t - start + 1)): a published 0.9996 would leave the
-    teacher of a short run a copy of its first day. The published code of some methods averages parameters only.
+    teacher <- k teacher + (1 - k) student after every step, k = min(`keep`, 1 - 1 / (t - start + 1)) after t steps: a published 0.9996 would leave the
+    teacher of a short run a copy of its first day. With `start` 0 the copy is of the first step: a student that has learnt nothing is not averaged in. The published code of some methods averages parameters only.
     """
 
     def __init__(self, student: nn.Module, *, start: int, keep: float) -> None:
@@ -31,7 +31,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: nn.Module, step: int) -> None:
         """Take in the student as `step` left it."""
-        age = step + 1 - self.start
+        age = step + 1 - max(self.start, 1)
         if age < 0:
             return
         keep = min(self.keep, 1 - 1 / (age + 1)) if age else 0.0
