@@ -54,6 +54,7 @@ def best_pairs(class_logits: Tensor, masks: Tensor, *, top: int) -> QueryPairs:
 
 def mask_quality(logits: Tensor) -> Tensor:
     """The mean probability inside the mask: sum(sigmoid(m) M) / (sum M + 1e-6), M = [m > 0], of "N h w": "N"."""
+    logits = logits.float()
     inside = logits > 0
     return (logits.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
 

@@ -15,7 +15,7 @@ from depthbox.supervision.parts.box_terms import affinities, at_masks, box_prior
 from depthbox.supervision.parts.edges import active_edges
 from depthbox.supervision.parts.instance_step import InstanceStep, instance_step
 from depthbox.supervision.parts.mask_terms import mask_terms
-from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, pseudo_mask_bce, targets_of
+from depthbox.supervision.parts.pseudo_masks import mask_affinity, pseudo_mask, relief_bce, targets_of
 from depthbox.supervision.parts.relief import relief_targets
 from depthbox.supervision.parts.teacher import Teacher
 
@@ -62,7 +62,7 @@ class BoxDepth:
             relief = relief_targets(batch.views, batch.instances, share=self.config.relief_share)
             masks, trust = targets_of(boxed.positives, relief)
             terms["depth_relief"] = pseudo_mask(logits, masks, trust)
-            terms["relief_bce"] = pseudo_mask_bce(logits, masks, boxed.boxes, trust)
+            terms["relief_bce"] = relief_bce(logits, masks, boxed.boxes, trust)
         if self.guided:
             assert found.masks.depth is not None
             terms["instance_depth"] = instance_depth(

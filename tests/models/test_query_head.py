@@ -98,6 +98,12 @@ def test_a_width_that_heads_cannot_share_is_refused():
         query_network(channels=40)
 
 
+def test_a_quality_is_counted_in_float32():
+    logits = torch.ones(1, 300, 300)
+    for half in (torch.float16, torch.bfloat16):
+        assert mask_quality(logits.to(half)).item() == pytest.approx(mask_quality(logits).item(), rel=1e-5)
+
+
 def test_golden_qualities(shared):
     from golden_values import golden_values
 

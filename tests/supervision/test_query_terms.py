@@ -263,3 +263,12 @@ def test_queries_are_matched_in_float32_under_mixed_precision(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         matched(outputs, targets, CONFIG, drawn())
     assert all(torch.equal(a, b) for a, b in zip(compared[:2], compared[2:], strict=True)) and len(compared) == 4
+
+
+def test_a_cost_is_float32_under_mixed_precision():
+    generator = torch.Generator().manual_seed(0)
+    classes, logits = (torch.randn(5, n, generator=generator) for n in (4, 64))
+    targets = (torch.rand(3, 64, generator=generator) > 0.5).float()
+    plain = matching_cost(classes, logits, torch.tensor([0, 1, 2]), targets, CONFIG)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain, matching_cost(classes, logits, torch.tensor([0, 1, 2]), targets, CONFIG))

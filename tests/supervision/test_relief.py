@@ -9,7 +9,7 @@ from small_batches import OBJECTS, SIZE, ellipses, small_batch, small_network
 from depthbox.supervision.box_depth import BoxDepth
 from depthbox.supervision.config import BoxDepthConfig, BoxDepthWeights
 from depthbox.supervision.method import weigh
-from depthbox.supervision.parts.pseudo_masks import pseudo_mask_bce
+from depthbox.supervision.parts.pseudo_masks import relief_bce
 from depthbox.supervision.parts.relief import relief_targets
 
 
@@ -41,7 +41,7 @@ def test_the_pixels_of_a_box_count_alike_and_those_outside_not_at_all():
     boxes[:, :2, :3] = True
     targets = torch.where(boxes, 0.25, 0.0)
     logits = torch.where(boxes, 1.5, torch.randn(3, 4, 6)).requires_grad_()
-    found = pseudo_mask_bce(logits, targets, boxes, torch.tensor([1.0, 0.0, 0.5]))
+    found = relief_bce(logits, targets, boxes, torch.tensor([1.0, 0.0, 0.5]))
     pixel = math.log1p(math.exp(1.5)) - 0.25 * 1.5
     assert torch.allclose(found, torch.tensor((1.0 + 0.5) * pixel / 2))
     found.backward()

@@ -50,11 +50,12 @@ def box_targets(instances: Instances, size_hw: tuple[int, int]) -> QueryTargets:
 
 @torch.no_grad()
 def match_boxes(outputs: QueryOutputs, image: int, targets: QueryTargets, config: BoxTermsConfig) -> Pairs:
-    """The cheapest pairs of one image in every layer: class, and dice of the masks' projections on both axes."""
+    """The cheapest pairs of one image in every layer: class, and dice of the masks' projections on both axes, in float32 whatever surrounds it."""
     masks, boxes = outputs.masks[:, image].float(), targets.masks
-    cost = -config.cost_class * outputs.class_logits[:, image].float().softmax(-1)[..., targets.labels]
-    for axis in (-1, -2):
-        cost = cost + config.cost_projection * pairwise_dice(masks.amax(axis), boxes.amax(axis))
+    with torch.autocast(masks.device.type, enabled=False):
+        cost = -config.cost_class * outputs.class_logits[:, image].float().softmax(-1)[..., targets.labels]
+        for axis in (-1, -2):
+            cost = cost + config.cost_projection * pairwise_dice(masks.amax(axis), boxes.amax(axis))
     rows, columns = zip(*(cheapest(layer) for layer in finite(cost).cpu()), strict=True)
     return Pairs(queries=torch.stack(rows).to(cost.device), targets=torch.stack(columns).to(cost.device))
 

@@ -12,7 +12,7 @@ from depthbox.ops.masks import dice_loss
 from depthbox.ops.pairwise import OFFSETS, agreement, pair
 from depthbox.supervision.parts.assignment import Positives
 
-__all__ = ["PseudoMasks", "mask_affinity", "mask_quality", "pseudo_mask", "pseudo_mask_bce", "targets_of"]
+__all__ = ["PseudoMasks", "mask_affinity", "mask_quality", "pseudo_mask", "relief_bce", "targets_of"]
 
 
 DILATION = 2
@@ -47,8 +47,8 @@ def pseudo_mask(logits: Tensor, targets: Tensor, confidence: Tensor) -> Tensor:
     return _mean_over_kept(dice_loss(logits.sigmoid(), targets), confidence)
 
 
-def pseudo_mask_bce(logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor) -> Tensor:
-    """c times the mean BCE of `logits` and the (soft) pseudo mask over the pixels of the box, mean over the instances with c > 0: `mask_bce` for masks that
+def relief_bce(logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor) -> Tensor:
+    """`relief_bce`: c times the mean BCE of `logits` and the (soft) pseudo mask over the pixels of the box, mean over the instances with c > 0: `mask_bce` for masks that
     nobody drew (ours). Dice alone is content with the right area; this asks every pixel. All maps "N h w", `boxes` bool."""
     inside = boxes.to(logits.dtype)
     pixels = F.binary_cross_entropy_with_logits(logits, targets, weight=inside, reduction="none")

@@ -28,10 +28,12 @@ def pairwise_dice(logits: Tensor, targets: Tensor) -> Tensor:
 def matching_cost(
     class_logits: Tensor, logits: Tensor, labels: Tensor, targets: Tensor, config: QueryTermsConfig
 ) -> Tensor:
-    """cost_bce BCE - cost_class softmax + cost_dice dice of class logits "... Q K+1" and point logits "... Q P": finite, "... Q N"."""
-    cost = config.cost_bce * pairwise_bce(logits.float(), targets.float())
-    cost = cost - config.cost_class * class_logits.float().softmax(-1)[..., labels]
-    cost = cost + config.cost_dice * pairwise_dice(logits.float(), targets.float())
+    """cost_bce BCE - cost_class softmax + cost_dice dice of class logits "... Q K+1" and point logits "... Q P", in float32 whatever surrounds it: finite,
+    "... Q N"."""
+    with torch.autocast(logits.device.type, enabled=False):
+        cost = config.cost_bce * pairwise_bce(logits.float(), targets.float())
+        cost = cost - config.cost_class * class_logits.float().softmax(-1)[..., labels]
+        cost = cost + config.cost_dice * pairwise_dice(logits.float(), targets.float())
     return finite(cost)
 
 

@@ -95,16 +95,16 @@ def query_class(
 def matched(
     outputs: QueryOutputs, targets: Sequence[QueryTargets], config: QueryTermsConfig, points: Points
 ) -> list[Pairs]:
-    """The pairs of every image, compared in float32 whatever surrounds it."""
-    with torch.autocast(outputs.masks.device.type, enabled=False):
-        return [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
+    """The pairs of every image."""
+    return [match(outputs, i, one, config, points.matching(i)) for i, one in enumerate(targets)]
 
 
 @torch.no_grad()
 def match(outputs: QueryOutputs, image: int, targets: QueryTargets, config: QueryTermsConfig, points: Tensor) -> Pairs:
-    """The pairs of one image, compared at `points` "P 2"."""
+    """The pairs of one image, compared at `points` "P 2", in float32 whatever surrounds it."""
     # A mask is a product with `fine`, and sampling is linear: a hundred maps are sampled instead of one for every query and layer.
-    said = outputs.embeddings[:, image].float() @ shared_points(outputs.fine[image].float(), points)
+    with torch.autocast(outputs.masks.device.type, enabled=False):
+        said = outputs.embeddings[:, image].float() @ shared_points(outputs.fine[image].float(), points)
     wanted = shared_points(targets.masks, points)
     cost = matching_cost(outputs.class_logits[:, image], said, targets.labels, wanted, config)
     if outputs.picked is not None:
