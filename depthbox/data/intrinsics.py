@@ -39,7 +39,7 @@ class Intrinsics:
 
 
 def read_intrinsics(folder: Path, *, root: Path, size_hw: tuple[int, int], first: Path) -> Intrinsics:
-    """Of the frames in `folder`, of `size_hw` pixels: from the nearest file in the folder or above it, up to `root`. Raises `InputError`."""
+    """Of the frames in `folder`, of `size_hw` pixels: from the nearest file in the folder or above it, up to the folder of `root`. Raises `InputError`."""
     places = _upwards(folder, root)
     for number, place in enumerate(places):
         if (file := place / FILE).is_file():
@@ -52,9 +52,9 @@ def read_intrinsics(folder: Path, *, root: Path, size_hw: tuple[int, int], first
 
 
 def _upwards(folder: Path, root: Path) -> list[Path]:
-    """The folder and what is above it, up to the root; outside of the root one folder up."""
+    """The folder and what is above it, up to one above the root (where the root is a sequence); outside of the root one folder up."""
     above = [folder, *folder.parents]
-    return above[: above.index(root) + 1] if root in above else above[:2]
+    return above[: above.index(root) + 2] if root in above else above[:2]
 
 
 def _own(file: Path, size_hw: tuple[int, int], above: Sequence[Path]) -> Intrinsics:
@@ -115,7 +115,7 @@ def _checked(found: Intrinsics, file: Path) -> Intrinsics:
 
 def _json(file: Path) -> dict:
     try:
-        said = json.loads(file.read_text())
+        said = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(file, "", f"cannot be read as JSON ({error})", _FORM) from None
     if not isinstance(said, dict):

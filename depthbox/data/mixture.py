@@ -88,12 +88,16 @@ WORDS = {
 """What a word of supervision means."""
 
 
+_ROUNDED = 0.01
+"""A third of three images may be written 0.333."""
+
+
 def counts_a_step(*, batch_size: int, **named_shares: float) -> tuple[int, ...]:
     """Images a step of each share (labelled_share=..., boxed_share=...), and how many are left. Raises `UsageError` for shares that are no
     whole images, or more than the step."""
     for name, value in named_shares.items():
         count = value * batch_size
-        if not 0 <= value <= 1 or abs(count - round(count)) > 1e-6:
+        if not 0 <= value <= 1 or abs(count - round(count)) > _ROUNDED:
             shares = ", ".join(f"{n / batch_size:.4g}" for n in range(batch_size + 1))
             raise UsageError(f"data.{name}={value:g}: with batch_size={batch_size} allowed are {shares}")
     counts = [round(value * batch_size) for value in named_shares.values()]

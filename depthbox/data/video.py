@@ -16,9 +16,13 @@ from depthbox.data.video_files import depths_of, find_sequences, jumps
 
 __all__ = ["FrameRecord", "VideoData", "common_size", "moves", "nothing_moves", "read_video"]
 
-STILL = 0.3
-"""Mean difference of neighbouring frames in grey levels (0..255), both shrunk to 64 pixels, below which nothing moves; a noisy camera at rest has
-about 0.1, a slow one that moves 1."""
+STILL, CLEAR = 0.3, 2.0
+"""Mean difference of neighbouring frames in grey levels (0..255), both shrunk to 64 pixels, below which nothing moves, and from which something does. Between
+them there may be noise (up to 0.5 in compressed frames of a camera at rest) or a slow camera."""
+
+_WIDER, _GROWS = 5, 1.15
+"""Noise is the same between frames that are `_WIDER` times as far apart; what moves differs by more than `_GROWS` times as much (measured: noise 0.99 to 1.01,
+a tenth of a pixel a frame 1.3 to 1.8)."""
 
 _SHORT = "a frame is learnt from the frames before and after it"
 _LOOKED_AT = 12
@@ -188,9 +192,22 @@ def _size(file: Path) -> tuple[int, int] | None:
 
 
 def moves(files: Sequence[Path], gap: int) -> bool:
-    """Whether one of some pairs of frames `gap` apart differs by `STILL`; of a camera that moves, the first does."""
-    starts = np.unique(np.linspace(0, len(files) - 1 - gap, _LOOKED_AT).astype(int))
-    return any(_difference(files[i], files[i + gap]) >= STILL for i in starts)
+    """Whether one of some pairs of frames `gap` apart differs by `CLEAR` (of a camera that moves, the first does), or by `STILL` and more so further apart."""
+    near: list[float] = []
+    for i in _starts(files, gap):
+        near.append(_difference(files[i], files[i + gap]))
+        if near[-1] >= CLEAR:
+            return True
+    wide = min(_WIDER * gap, len(files) - 1)
+    if max(near) < STILL or wide <= gap:
+        return max(near) >= STILL
+    return bool(
+        np.mean([_difference(files[i], files[i + wide]) for i in _starts(files, wide)]) > _GROWS * np.mean(near)
+    )
+
+
+def _starts(files: Sequence[Path], gap: int) -> list[int]:
+    return np.unique(np.linspace(0, len(files) - 1 - gap, _LOOKED_AT).astype(int)).tolist()
 
 
 def _difference(a: Path, b: Path) -> float:
@@ -199,7 +216,7 @@ def _difference(a: Path, b: Path) -> float:
             np.asarray(read_image(path, short_side=64, max_side=None).image, np.float32).mean(2) for path in (a, b)
         )
     except BadImage:  # set aside by name in the run
-        return STILL
+        return CLEAR
     return float(np.abs(first - second).mean())
 
 

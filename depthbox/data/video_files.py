@@ -131,7 +131,8 @@ def _frames(folder: Path, pattern: str) -> list[Path]:
 
 
 def _number(path: Path) -> int | None:
-    numbers = re.findall(r"\d+", path.stem)
+    """The last one of the name; the 8 of Cityscapes' "_leftImg8bit" counts no frames."""
+    numbers = re.findall(r"\d+", path.stem.removesuffix("_leftImg8bit"))
     return int(numbers[-1]) if numbers else None
 
 

@@ -18,6 +18,7 @@ Zero = Literal["far", "missing"]
 
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 _NEAREST_PLAUSIBLE_MM = 100.0
+_MOST = 65535
 _FARTHEST_PLAUSIBLE_M = 1000.0
 
 
@@ -126,6 +127,8 @@ def _thinned(values: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 def read_inverse(path: Path, *, kind: str, zero: str) -> np.ndarray:
     """1/z as float32 (h, w), in 1/m for depths, in the file's scale for disparity; 0 = sky, NaN = not measured.
 
+    A depth of 65535, the most that 16 bits hold, is as good as 0: some cameras write it where they saw nothing, others where it is too far.
+
     Raises `InputError` where the file is no map, or its sign or unit contradicts `kind`.
     """
     stored = _read_npy(path) if path.suffix.lower() == ".npy" else _read_picture(path)
@@ -145,7 +148,8 @@ def read_inverse(path: Path, *, kind: str, zero: str) -> np.ndarray:
     else:
         with np.errstate(divide="ignore"):
             inverse = (1000.0 if kind == "depth_mm" else 1.0) / values
-    return np.where(values == 0, np.float32(0 if zero == "far" else np.nan), inverse).astype(np.float32)
+    nothing = (values == 0) | ((stored.dtype.kind in "ui") & (kind != "disparity") & (values == _MOST))
+    return np.where(nothing, np.float32(0 if zero == "far" else np.nan), inverse).astype(np.float32)
 
 
 def _read_npy(path: Path) -> np.ndarray:

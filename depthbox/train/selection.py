@@ -20,7 +20,7 @@ __all__ = ["By", "Pool", "choose", "read_pool", "rounds_of"]
 By = Literal["diversity", "uncertainty", "both"]
 
 _STUDENT_SIDE = 96
-_FIRST_ROUND = 25
+PUBLISHED_ROUNDS = (25, 50, 100, 200, 372, 744)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,18 +63,22 @@ def read_pool(paths: Sequence[str], estimator: DepthEstimator, *, progress: Call
 
 
 def rounds_of(count: int, labelled: int, *, by: By) -> list[int]:
-    """How many have a label after each round: halves from the end (25, 50, 100 of 100; published 25, 50, 100, 200, 372, 744, which end by hand), one round
-    where no student is asked.
+    """How many have a label after each round: the published numbers, then twice as many again and again; below 25 one half first (ours). One round where no
+    student is asked.
 
     >>> rounds_of(100, 0, by="both"), rounds_of(10, 0, by="both"), rounds_of(25, 25, by="both"), rounds_of(9, 0, by="diversity")
     ([25, 50, 100], [5, 10], [50], [9])
+    >>> rounds_of(1500, 0, by="both")
+    [25, 50, 100, 200, 372, 744, 1488, 1500]
     """
-    sizes = [labelled + count]
-    while by != "diversity" and labelled < (half := -(-sizes[0] // 2)) < sizes[0]:
-        if sizes[0] <= _FIRST_ROUND and (labelled or len(sizes) > 1):
-            break
-        sizes.insert(0, half)
-    return sizes
+    total, steps = labelled + count, [*PUBLISHED_ROUNDS]
+    if by == "diversity":
+        return [total]
+    if total < steps[0]:
+        return [total] if labelled or total < 2 else [-(-total // 2), total]
+    while steps[-1] < total:
+        steps.append(2 * steps[-1])
+    return [*(size for size in steps if labelled < size < total), total]
 
 
 def choose(

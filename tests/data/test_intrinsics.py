@@ -53,6 +53,14 @@ def test_the_nearest_file_counts(tmp_path: Path):
     assert read(tmp_path, PIXELS)[0] == 100 / 256
 
 
+def test_a_sequence_that_is_the_root_has_its_file_above_it(tmp_path: Path):
+    (tmp_path / "intrinsics.json").write_text(json.dumps(PIXELS), encoding="utf-8-sig")
+    root = tmp_path / "drive"
+    root.mkdir()
+    found = read_intrinsics(root, root=root, size_hw=(192, 256), first=root / "a.jpg")
+    assert found.fx == PIXELS["fx"] / PIXELS["width"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -93,6 +93,8 @@ def test_shares_that_do_not_divide_are_refused():
 def test_shares_are_whole_images(labelled, boxed, expected):
     assert counts_a_step(batch_size=8, labelled_share=labelled, boxed_share=boxed) == expected
     assert counts_a_step(batch_size=6, labelled_share=1 / 3, boxed_share=0.5) == (2, 3, 1)
+    assert counts_a_step(batch_size=3, labelled_share=0.3333) == (1, 2)
+    assert counts_a_step(batch_size=7, labelled_share=0.1429) == (1, 6)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_video import write_tiny_video
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.data import video_files
-from depthbox.data.video import read_video
+from depthbox.data.video import moves, read_video
 from depthbox.data.video_files import depths_of, find_sequences, jumps
 
 
@@ -70,6 +71,29 @@ def test_a_still_video_is_refused_and_a_still_sequence_left_out(data: Path, tmp_
     video = read_video(data, ["seq_*"])
     assert video.sequences == ("seq_0", "seq_1")
     assert video.findings == (f"{data}: seq_2: nothing moves in it; it is left out",)
+
+
+@pytest.mark.parametrize(("pixels_a_frame", "is_moving"), [(0.0, False), (0.5, True)])
+def test_noise_is_no_motion(tmp_path: Path, pixels_a_frame: float, is_moving: bool):
+    """Slow enough that neighbours differ little more than by their noise."""
+    draw = np.random.default_rng(0)
+    waves = 128 + 60 * np.sin(np.arange(96)[:, None] / 11) + 60 * np.sin(np.arange(400) / 9)
+    files = []
+    for i in range(12):
+        columns = np.arange(128) + pixels_a_frame * i
+        frame = np.stack([np.interp(columns, np.arange(400), row) for row in waves]) + draw.normal(0, 2, (96, 128))
+        files.append(tmp_path / f"{i}.jpg")
+        Image.fromarray(frame.clip(0, 255).astype(np.uint8)).convert("RGB").save(files[-1], quality=90)
+    assert moves(files, 1) is is_moving
+
+
+def test_cityscapes_frames_are_counted_by_their_own_number(tmp_path: Path):
+    frames = [tmp_path / f"aachen_000000_{i:06d}_leftImg8bit.png" for i in (6, 7, 8, 500)]
+    maps = [tmp_path / f"aachen_000000_{i:06d}_disparity.png" for i in (6, 8)]
+    for file in (*frames, *maps):
+        file.touch()
+    assert depths_of(frames, "*_disparity.png") == [str(maps[0]), "", str(maps[1]), ""]
+    assert jumps(frames) == [(frames[2], frames[3])]
 
 
 @pytest.mark.parametrize(("number", "length"), [(2, 600), (2, 0), (0, 0)])

@@ -52,6 +52,15 @@ def test_zero_may_mean_missing(tmp_path):
     assert disparity[-1].min() == 1
 
 
+@pytest.mark.parametrize(("zero", "is_nothing"), [("far", lambda v: v == 0), ("missing", np.isnan)])
+def test_the_most_that_16_bits_hold_is_no_depth(tmp_path, zero, is_nothing):
+    values = np.full((H, W), 2000, np.uint16)
+    values[0] = 65535
+    _write(tmp_path / "a.png", values)
+    inverse = read_inverse(tmp_path / "a.png", kind="depth_mm", zero=zero)
+    assert is_nothing(inverse[0]).all() and (inverse[1:] == 0.5).all()
+
+
 @pytest.mark.parametrize(
     "values",
     [
