@@ -87,7 +87,6 @@ WORDS = {
 }
 """What a word of supervision means."""
 
-
 _ROUNDED = 0.01
 """A third of three images may be written 0.333."""
 

@@ -102,13 +102,13 @@ def matched(
 @torch.no_grad()
 def match(outputs: QueryOutputs, image: int, targets: QueryTargets, config: QueryTermsConfig, points: Tensor) -> Pairs:
     """The pairs of one image, compared at `points` "P 2", in float32 whatever surrounds it."""
-    # A mask is a product with `fine`, and sampling is linear: a hundred maps are sampled instead of one for every query and layer.
     with torch.autocast(outputs.masks.device.type, enabled=False):
+        # A mask is a product with `fine`, and sampling is linear: a hundred maps are sampled instead of one for every query and layer.
         said = outputs.embeddings[:, image].float() @ shared_points(outputs.fine[image].float(), points)
-    wanted = shared_points(targets.masks, points)
-    cost = matching_cost(outputs.class_logits[:, image], said, targets.labels, wanted, config)
-    if outputs.picked is not None:
-        cost = cost + config.cost_outside * _outside(targets, outputs.picked.points_xy[image], outputs.fine)
+        wanted = shared_points(targets.masks, points)
+        cost = matching_cost(outputs.class_logits[:, image], said, targets.labels, wanted, config)
+        if outputs.picked is not None:
+            cost = cost + config.cost_outside * _outside(targets, outputs.picked.points_xy[image], outputs.fine)
     rows, columns = zip(*(cheapest(layer) for layer in cost.cpu()), strict=True)
     return Pairs(queries=torch.stack(rows).to(cost.device), targets=torch.stack(columns).to(cost.device))
 
