@@ -26,7 +26,7 @@ class Question:
     name: str = "blocks_video"
     images: str = ""
     count: int = 6
-    seeds: int = 5
+    seeds: int = 10
     steps: int = 150
     depth: DepthConfig = DepthConfig()
     data: Root = Root()
