@@ -51,8 +51,7 @@ class DepthSsda:
         }
         taught = config.mixing != "none" or config.cross_domain
         self.start = round(config.burn_in * steps)
-        # From step 1 on: after step 0 it is the student, as in the published min(1 - 1 / (t + 1), keep).
-        teacher = Teacher(student, start=max(self.start, 1), keep=config.keep) if taught else None
+        teacher = Teacher(student, start=self.start, keep=config.keep) if taught else None
         self.mixing = None if teacher is None else Mixing(config, teacher)
 
     def losses(self, student: nn.Module, batch: Batch, step: int) -> Losses:

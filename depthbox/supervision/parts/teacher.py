@@ -12,7 +12,8 @@ class Teacher(nn.Module):
     """A copy of the student from step `start`, then its moving average over parameters *and* buffers.
 
     teacher <- k teacher + (1 - k) student after every step, k = min(`keep`, 1 - 1 / (t - start + 1)) after t steps: a published 0.9996 would leave the
-    teacher of a short run a copy of its first day. With `start` 0 the copy is of the first step: a student that has learnt nothing is not averaged in. The published code of some methods averages parameters only.
+    teacher of a short run a copy of its first day. With `start` 0 the copy is of the first step: a student that has learnt nothing is not averaged in. The published
+    code of some methods averages parameters only.
     """
 
     def __init__(self, student: nn.Module, *, start: int, keep: float) -> None:
