@@ -66,6 +66,10 @@ class CocoData:
                 np.add.at(counts, record.labels[~record.crowd], 1)
         return tuple(counts.tolist())
 
+    @property
+    def labelled_images(self) -> int:
+        return sum(record.supervision != "none" for record in self.records)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Detections:

@@ -94,9 +94,9 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
         raise UsageError(f"method.adapt_on={config.adapt_on} adapts two thresholds; set method.kept_by=two")
     check_pl_dc_numbers(config)
     if config.adapt_on == "off":
-        _refuse(
-            config, PlDcConfig(), ("lowest", "floors", "adapt_keep"), "method.", "has no effect; set method.adapt_on"
-        )
+        _refuse(config, PlDcConfig(), ("adapt_keep",), "method.", "has no effect; set method.adapt_on")
+    if config.adapt_on in ("off", "counts"):
+        _refuse(config, PlDcConfig(), ("lowest", "floors"), "method.", "has no effect; set method.adapt_on=all or kept")
     if config.category == "off":
         _refuse(config, PlDcConfig(), ("category_weight",), "method.", "has no effect; set method.category")
     if config.category != "open_clip":
@@ -118,7 +118,7 @@ def _check_head(config: PlDcConfig, head: str) -> None:
             "method.class_threshold=0.35 method.mask_threshold=0.85 or others of your own"
         )
     for name in ("lowest", "floors"):
-        if config.adapt_on != "off" and getattr(config, name)[0] > config.class_threshold:
+        if config.adapt_on in ("all", "kept") and getattr(config, name)[0] > config.class_threshold:
             raise UsageError(
                 f"method.{name}={getattr(config, name)}: its first is above method.class_threshold={config.class_threshold}, which a "
                 "detector's scores hardly reach; set it lower"

@@ -193,7 +193,8 @@ class PlDcConfig(OneView):
     `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone, above it (from
     0.5 on "no object" is less likely then, as published). Mask quality is a mean over cells of stride 4, where the published code's resolution is not known. A
     mask has more than `min_pixels` (class: a sum of probabilities over cells of stride 4); of those that overlap by an IoU above `pseudo_nms_iou`, whatever
-    their classes, the best stays (ours; 1: all do). `adapt_on` all or kept: thresholds a class that follow the qualities of its predictions, averaged with
+    their classes, the best stays (ours; 1: all do). `adapt_on` counts (ours, after LabelMatch, arXiv 2206.06608): of each class the best, as many an image as labelled
+    images hold, if they reach the thresholds; all or kept: thresholds a class that follow the qualities of its predictions, averaged with
     `adapt_keep` an image and never below `floors` (class, mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects
     are of the class. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
@@ -211,7 +212,7 @@ class PlDcConfig(OneView):
     mask_threshold: float = 0.9
     min_pixels: int = 5
     pseudo_nms_iou: float = added(1.0)
-    adapt_on: Literal["off", "all", "kept"] = "off"
+    adapt_on: Literal["off", "all", "kept", "counts"] = "off"
     adapt_keep: float = 0.9996
     lowest: tuple[float, float] = added((0.6, 0.75))
     floors: tuple[float, float] = (0.6, 0.75)

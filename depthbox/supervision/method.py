@@ -27,6 +27,12 @@ class Classes:
     names: Sequence[str] = ()
     objects: Sequence[int] = ()
     """How many of each the labelled images of the run hold."""
+    images: int = 0
+    """How many those are."""
+
+    @property
+    def objects_an_image(self) -> float:
+        return sum(self.objects) / max(self.images, 1)
 
 
 class Method(Protocol):

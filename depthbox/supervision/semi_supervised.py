@@ -14,10 +14,11 @@ from depthbox.supervision.method import Classes
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.teaching import Taught, Teaching
-from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThresholds, Thresholds
+from depthbox.supervision.parts.thresholds import AdaptiveThresholds, CountedThresholds, FixedThresholds, Thresholds
 
 __all__ = ["Seen", "SemiSupervised", "split"]
 
+STATEFUL = (AdaptiveThresholds, CountedThresholds, PrototypeBank)
 AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
 
 
@@ -38,11 +39,12 @@ class SemiSupervised:
         self.start, self.warm_up = round(config.burn_in * steps), config.boxed.warm_up * steps
         self.weights: Mapping[str, Schedule] = self._weights(student)
         device = next(student.parameters()).device
-        self.thresholds = _thresholds(config, classes.objects, device)
+        self.thresholds = _thresholds(config, classes, device)
         self.prior = _prior(config, student, classes.names, device)
         share = correction_share(self.start, steps, first=config.category_weight)
         teacher = Teacher(student, start=self.start, keep=config.keep) if self.start < steps else None
-        self.teaching = None if teacher is None else Teaching(config, teacher, self.thresholds, self.prior, share)
+        parts, usual = (self.thresholds, self.prior, share), classes.objects_an_image
+        self.teaching = None if teacher is None else Teaching(config, teacher, *parts, objects_an_image=usual)
 
     def _weights(self, student: Model) -> dict[str, Schedule]:
         """Of the terms that this run has, by `_scheduled`."""
@@ -78,7 +80,7 @@ class SemiSupervised:
         if self.teaching is None:
             return {}
         stateful = {"thresholds": self.thresholds, "category": self.prior}
-        kept = {name: part for name, part in stateful.items() if isinstance(part, (AdaptiveThresholds, PrototypeBank))}
+        kept = {name: part for name, part in stateful.items() if isinstance(part, STATEFUL)}
         return {"teacher": self.teaching.teacher, **kept}
 
     def evaluated(self, student: nn.Module, step: int) -> nn.Module:
@@ -140,13 +142,15 @@ class Seen:
         return self.images(views), views.valid[self.owners]
 
 
-def _thresholds(config: PlDcConfig, objects: Sequence[int], device: torch.device) -> Thresholds:
+def _thresholds(config: PlDcConfig, classes: Classes, device: torch.device) -> Thresholds:
     highest = (config.class_threshold, config.mask_threshold)
     if config.adapt_on == "off":
         return FixedThresholds(*highest).to(device)
-    assert objects, "adaptive thresholds start from the labelled objects of each class"
+    assert classes.objects, "adaptive thresholds start from the labelled objects of each class"
+    if config.adapt_on == "counts":
+        return CountedThresholds(classes.objects, classes.images, lowest=highest, keep=config.adapt_keep).to(device)
     return AdaptiveThresholds(
-        objects, highest=highest, lowest=config.lowest, floors=config.floors, keep=config.adapt_keep
+        classes.objects, highest=highest, lowest=config.lowest, floors=config.floors, keep=config.adapt_keep
     ).to(device)
 
 

@@ -11,7 +11,7 @@ from depthbox.train.progress import Progress
 from depthbox.train.scoring import scored
 from depthbox.train.state import TrainState
 from depthbox.train.stop import ENOUGH
-from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
+from depthbox.train.watch import Watch, watch_of
 
 __all__ = ["RunContext"]
 
@@ -24,7 +24,7 @@ class RunContext:
     tracker: Tracker | None
     progress: Progress
     report: Callable[[Mapping[str, float]], None]
-    watch: CollapseWatch | FlatDepthWatch = field(init=False)
+    watch: Watch = field(init=False)
     _parts_told: int = 0
 
     def __post_init__(self) -> None:

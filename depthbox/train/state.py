@@ -127,7 +127,9 @@ def _method(job: Job, model: Network) -> Method:
 
 def _classes(job: Job) -> Classes:
     data = job.source.data
-    return Classes(names=job.classes, objects=data.labelled_objects if isinstance(data, CocoData) else ())
+    if not isinstance(data, CocoData):
+        return Classes(names=job.classes)
+    return Classes(names=job.classes, objects=data.labelled_objects, images=data.labelled_images)
 
 
 def initial_model(experiment: Experiment, *, classes: Sequence[str]) -> Network:

@@ -143,15 +143,17 @@ def test_a_mask_where_no_disparity_is_known_is_not_judged_by_it():
     assert method.losses(student, blind, START).figures["pseudo/kept_an_image"] == plain > 0
 
 
-@pytest.mark.parametrize("adapt_on", ["all", "kept"])
-def test_thresholds_and_prototypes_are_part_of_the_checkpoint(adapt_on):
-    student, method = confident(adapt_on=adapt_on, floors=(0.0, 0.0))
+@pytest.mark.parametrize(
+    "how", [{"adapt_on": "all", "floors": (0, 0)}, {"adapt_on": "kept", "floors": (0, 0)}, {"adapt_on": "counts"}]
+)
+def test_thresholds_and_prototypes_are_part_of_the_checkpoint(how):
+    student, method = confident(**how)
     for step in (START - 1, START, START + 1):
         method.losses(student, mixed_batch(), step)
     state = {name: module.state_dict() for name, module in method.modules().items()}
     assert set(state) == {"teacher", "thresholds", "category"}
-    assert state["thresholds"]["tau"].any() and state["category"]["seen"].any()
-    other = method_of(student, adapt_on=adapt_on, floors=(0.0, 0.0))
+    assert all(value.any() for value in state["thresholds"].values()) and state["category"]["seen"].any()
+    other = method_of(student, **how)
     for name, module in other.modules().items():
         module.load_state_dict(state[name])
     a, b = (m.losses(student, mixed_batch(), START + 2) for m in (method, other))

@@ -32,7 +32,7 @@ KINDS = ("masks", "boxes", "none")
 
 def method_of(student, words=("masks", "none"), depth=False, **settings) -> PlDcDetector:
     config = vary(CONFIG, settings if "boxes" in words else {"boxed.warm_up": 1 / 9} | settings)
-    classes = Classes(objects=(5, 3, 2))
+    classes = Classes(objects=(5, 3, 2), images=4)
     method = build_method(config, student, steps=STEPS, depth=depth, words=words, classes=classes)
     assert isinstance(method, PlDcDetector)
     return method
@@ -53,6 +53,7 @@ def test_before_the_burn_in_is_over_unlabelled_images_teach_nothing():
     assert len(pseudo) == 5 and set(late.terms) == set(early.terms) == set(method.weights)
     assert all(early.terms[name] == 0 and early.terms[name].requires_grad for name in pseudo) and not early.figures
     assert all(late.terms[name] > 0 for name in pseudo) and late.figures["pseudo/kept_an_image"] > 0
+    assert late.figures["pseudo/kept_to_labelled"] == late.figures["pseudo/kept_an_image"] / 2.5
     weigh(late.terms, method.weights, START).backward()
     assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
     assert method.evaluated(student, START) is method.modules()["teacher"].model

@@ -20,6 +20,7 @@ KINDS = ("masks", "boxes", "none")
         (vary(PlDcConfig(), {"pseudo_no_object": -0.1}), "query", "a weight, at least 0"),
         (vary(PlDcConfig(), {"pseudo_nms_iou": 0.0}), "query", "above 0 and at most 1"),
         (vary(PlDcConfig(), {"lowest": "0.5,0.5"}), "query", r"method\.lowest=.* has no effect; set method\.adapt_on"),
+        (vary(PlDcConfig(), {"adapt_on": "counts", "floors": "0.5,0.5"}), "query", "set method.adapt_on=all or kept"),
         (vary(PlDcConfig(), {"category": "off", "category_weight": 0.3}), "query", "set method.category"),
         (vary(PlDcConfig(), {"clip.model": "ViT-L-14"}), "query", "set method.category=open_clip"),
         (vary(PlDcConfig(), {"depth_threshold": 0.3}), "query", "set method.depth_form"),

@@ -2,7 +2,7 @@
 
 import torch
 
-from depthbox.supervision.parts.thresholds import AdaptiveThresholds, FixedThresholds
+from depthbox.supervision.parts.thresholds import AdaptiveThresholds, CountedThresholds, FixedThresholds
 
 A, B = torch.tensor([0]), torch.tensor([1])
 
@@ -55,3 +55,48 @@ def test_nothing_seen_moves_nothing():
     one.see(A[:0], torch.zeros(2, 0))
     one.agree()
     assert torch.equal(one.tau, before)
+
+
+def counted(*, keep: float = 0.0) -> CountedThresholds:
+    """Two objects an image of class 0, one of class 1, none of class 2."""
+    return CountedThresholds((4, 2, 0), 2, lowest=(0.35, 0.5), keep=keep)
+
+
+def looked_at(thresholds: CountedThresholds, *images: dict[int, list[float]], mask: float = 0.9) -> list[float]:
+    """The class thresholds after one batch of images, of each the class qualities by class."""
+    for image in images:
+        labels = torch.tensor([label for label, found in image.items() for _ in found])
+        quality = torch.tensor([q for found in image.values() for q in found])
+        thresholds.see(labels, torch.stack((quality, torch.full_like(quality, mask))))
+    thresholds.agree()
+    return [round(value, 2) for value in thresholds.of(torch.arange(3))[0].tolist()]
+
+
+def test_no_more_of_a_class_pass_than_labelled_images_hold():
+    one = counted()
+    assert looked_at(one) == [0.35, 0.35, 0.35]
+    assert looked_at(one, {0: [0.925, 0.825, 0.725, 0.625], 1: [0.955, 0.505], 2: [0.605]}) == [0.73, 0.51, 0.61]
+    # Sure of everything, it lets no more through: those at the very top alone.
+    assert looked_at(one, {0: [0.995] * 60}) == [1.0, 0.35, 0.35]
+    assert torch.equal(one.of(A)[1], torch.tensor([0.5]))
+
+
+def test_what_is_too_poor_to_be_kept_or_rarer_than_it_should_be_raises_nothing():
+    assert looked_at(counted(), {0: [0.305] * 9, 1: [0.905]}) == [0.35, 0.35, 0.35]
+    assert looked_at(counted(), {0: [0.905] * 9}, mask=0.4) == [0.35, 0.35, 0.35]
+
+
+def test_counts_are_an_average_over_images_that_begins_with_the_first_batch():
+    many, few = {0: [0.905] * 5}, {0: [0.705]}
+    # Three images a batch, 5 and 1 and 1: 7 / 3 above 0.7, which is more than two, 5 / 3 above 0.9.
+    assert looked_at(counted(keep=0.9), many, few, few)[0] == 0.71
+    one = counted(keep=0.9)
+    looked_at(one, many)
+    assert looked_at(one)[0] == 0.91 and looked_at(one, *[few] * 40)[0] == 0.35
+
+
+def test_the_order_of_a_batch_says_nothing():
+    images = {0: [0.915, 0.455]}, {0: [0.855, 0.655, 0.425]}, {1: [0.775, 0.605]}
+    a, b = counted(keep=0.9), counted(keep=0.9)
+    assert looked_at(a, *images) == looked_at(b, *images[::-1])
+    assert set(a.state_dict()) == {"histogram", "seen"}

@@ -5,7 +5,7 @@ import pytest
 from depthbox.core.config import vary
 from depthbox.recipes import recipe
 from depthbox.train.progress import Progress, Relay
-from depthbox.train.watch import CollapseWatch, FlatDepthWatch, watch_of
+from depthbox.train.watch import CollapseWatch, FlatDepthWatch, PseudoLabelWatch, watch_of
 
 
 def warnings(ratios, *, first_step=60) -> list[str]:
@@ -64,9 +64,10 @@ def test_a_warning_reaches_the_driver_although_other_lines_follow(tmp_path, caps
         ("depth_ssda", {"model.multi_task": True, "data.gap": 1}, FlatDepthWatch),
         ("depth_ssda", {}, CollapseWatch),
         ("box_depth", {}, CollapseWatch),
+        ("pl_dc", {}, PseudoLabelWatch),
     ],
 )
-def test_depth_from_video_is_watched_wherever_it_is_learnt(method, settings, kind):
+def test_what_a_method_can_go_wrong_by_is_watched(method, settings, kind):
     assert type(watch_of(vary(recipe(method), settings))) is kind
 
 
@@ -75,3 +76,10 @@ def test_flat_depth_warns_once_and_a_step_without_frames_neither_warns_nor_inter
     lines = [{"disparity_spread": 0.01}, {"loss/total": 1.0}] * 8
     said = [watch.look(line, step=9 + n) for n, line in enumerate(lines)]
     assert [n for n, text in enumerate(said) if text] == [8] and "collapsed to a constant" in said[8]
+
+
+def test_a_teacher_that_sees_objects_everywhere_is_told_once():
+    watch = PseudoLabelWatch(steps=9)
+    said = [watch.look({"pseudo/kept_to_labelled": ratio}, step=9 + n) for n, ratio in enumerate([1.2] * 3 + [4.0] * 9)]
+    (text,) = [text for text in said if text]
+    assert "4.0 times as many objects an image" in text and "method.adapt_on=counts" in text

@@ -39,10 +39,14 @@ class Teaching:
         thresholds: Thresholds,
         prior: CategoryPrior | None,
         share: Schedule,
+        *,
+        objects_an_image: float,
     ) -> None:
+        """`objects_an_image`: of the labelled images; 0 where nobody counted."""
         assert isinstance(teacher.model, (QuerySegmenter, Segmenter))
         self.model = teacher.model
         self.config, self.teacher, self.thresholds, self.prior, self.share = config, teacher, thresholds, prior, share
+        self.objects_an_image = objects_an_image
 
     @torch.no_grad()
     def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
@@ -127,6 +131,8 @@ class Teaching:
             f"class_{k}": n / number
             for k, n in enumerate(torch.bincount(labels, minlength=self.model.classes).tolist())
         }
+        if self.objects_an_image:
+            figures["kept_to_labelled"] = len(labels) / len(kept) / self.objects_an_image
         if said.objects:
             found = max(said.kept, 1)
             figures |= {

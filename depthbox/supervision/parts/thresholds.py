@@ -1,4 +1,5 @@
-"""How good a pseudo label must be: one pair of thresholds for all classes, or one a class that follows the teacher's confidence (PL-DC)."""
+"""How good a pseudo label must be: one pair of thresholds for all classes, one a class that follows the teacher's confidence (PL-DC), or one a class
+that lets as many through as there should be."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,9 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from depthbox.core.dist import mean_over_ranks
+from depthbox.core.dist import mean_over_ranks, sum_over_ranks
 
-__all__ = ["AdaptiveThresholds", "FixedThresholds", "Thresholds"]
+__all__ = ["AdaptiveThresholds", "CountedThresholds", "FixedThresholds", "Thresholds"]
+
+_BINS = 100
 
 
 class Thresholds(Protocol):
@@ -84,3 +87,52 @@ class AdaptiveThresholds(nn.Module):
 
     def agree(self) -> None:
         self.tau.copy_(mean_over_ranks(self.tau))
+
+
+class CountedThresholds(nn.Module):
+    """Of every class as many an image as the labelled images hold, the best (ours, after LabelMatch: Chen et al. 2022, arXiv 2206.06608).
+
+    The class threshold is the quality that n_k / images predictions of class k an image reach, on a moving average of histograms that keeps `keep` an image,
+    and never below `lowest`; the mask threshold stays. However sure a teacher becomes of what it repeats, there is no more of it.
+    """
+
+    histogram: Tensor
+    """Float "K bins": predictions an image whose mask is good enough, by their class quality; its average over `seen`, which is 0 at first and goes to 1."""
+    seen: Tensor
+    batch: Tensor
+    """The counts of the batch, "K bins", and how many images they are of."""
+    images: Tensor
+    lowest: Tensor
+    rate: Tensor
+
+    def __init__(self, objects: Sequence[int], images: int, *, lowest: tuple[float, float], keep: float) -> None:
+        """`objects`: n_k of every class, in so many labelled `images`; `lowest`: of the class and the mask threshold."""
+        super().__init__()
+        self.keep = keep
+        self.register_buffer("histogram", torch.zeros(len(objects), _BINS))
+        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("batch", torch.zeros(len(objects), _BINS), persistent=False)
+        self.register_buffer("images", torch.zeros(()), persistent=False)
+        self.register_buffer("lowest", torch.tensor(lowest), persistent=False)
+        self.register_buffer("rate", torch.tensor(objects, dtype=torch.float32) / max(images, 1), persistent=False)
+
+    def of(self, labels: Tensor) -> Tensor:
+        above = self.histogram.flip(1).cumsum(1).flip(1) / self.seen.clamp(min=1e-6)
+        reached = (above > self.rate[:, None]).sum(1) / _BINS
+        classes = torch.maximum(reached, self.lowest[0])[labels]
+        return torch.stack((classes, self.lowest[1].expand_as(classes)))
+
+    def see(self, labels: Tensor, qualities: Tensor) -> None:
+        good = qualities[1] >= self.lowest[1]
+        bins = (qualities[0] * _BINS).long().clamp(max=_BINS - 1)
+        self.batch.index_put_((labels[good], bins[good]), self.batch.new_ones(()), accumulate=True)
+        self.images += 1
+
+    def agree(self) -> None:
+        """The batch counts as one, whichever rank saw what of it."""
+        counts, images = sum_over_ranks(self.batch), sum_over_ranks(self.images)
+        keep = self.keep**images
+        self.histogram.copy_(torch.lerp(counts / images.clamp(min=1), self.histogram, keep))
+        self.seen.copy_(torch.lerp(torch.ones_like(self.seen), self.seen, keep))
+        self.batch.zero_()
+        self.images.zero_()
