@@ -1,6 +1,10 @@
 """Thresholds of pseudo labels: fixed, and those that follow a class's qualities."""
 
+import sys
+from pathlib import Path
+
 import torch
+from two_ranks import found_by_rank, found_by_two
 
 from depthbox.supervision.parts.thresholds import AdaptiveThresholds, CountedThresholds, FixedThresholds
 
@@ -100,3 +104,21 @@ def test_the_order_of_a_batch_says_nothing():
     a, b = counted(keep=0.9), counted(keep=0.9)
     assert looked_at(a, *images) == looked_at(b, *images[::-1])
     assert set(a.state_dict()) == {"histogram", "seen"}
+
+
+BATCH = {0: [0.915, 0.855, 0.805]}, {0: [0.705, 0.655, 0.605, 0.425]}, {1: [0.775, 0.605, 0.505, 0.405]}
+
+
+def of_rank(rank: int) -> list[float]:
+    """Rank 0 sees the first image, rank 1 the others."""
+    return looked_at(counted(keep=0.5), *(BATCH[1:] if rank else BATCH[:1]))
+
+
+def test_two_ranks_have_the_thresholds_of_one(tmp_path: Path):
+    alone = looked_at(counted(keep=0.5), *BATCH)
+    assert alone == [0.43, 0.41, 0.35] and of_rank(0)[0] == 0.81
+    assert found_by_two(__file__, of_rank, tmp_path) == [alone] * 2
+
+
+if __name__ == "__main__":
+    found_by_rank(of_rank, 0, Path(sys.argv[1]))
