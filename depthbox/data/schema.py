@@ -68,6 +68,7 @@ class CocoData:
 
     @property
     def labelled_images(self) -> int:
+        """How many images those are counted in, with objects or without."""
         return sum(record.supervision != "none" for record in self.records)
 
 

@@ -193,9 +193,10 @@ class PlDcConfig(OneView):
     `kept_by` two: class and mask quality each above its threshold; coupled: their product above `class_threshold`; class: class quality alone, above it (from
     0.5 on "no object" is less likely then, as published). Mask quality is a mean over cells of stride 4, where the published code's resolution is not known. A
     mask has more than `min_pixels` (class: a sum of probabilities over cells of stride 4); of those that overlap by an IoU above `pseudo_nms_iou`, whatever
-    their classes, the best stays (ours; 1: all do). `adapt_on` counts (ours, after LabelMatch, arXiv 2206.06608): of each class the best, as many an image as labelled
-    images hold, if they reach the thresholds; all or kept: thresholds a class that follow the qualities of its predictions, never below `floors` (class, mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects
-    are of the class. Averages keep `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
+    their classes, the best stays (ours; 1: all do). `adapt_on` counts (ours, after LabelMatch, arXiv 2206.06608): of each class the best, as many an image as
+    labelled images hold, if they reach the thresholds; all or kept: thresholds a class that follow the qualities of its predictions, never below `floors` (class,
+    mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects are of the class. Averages keep
+    `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
     no background: most of what is not kept may be an object). `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
     `boxed` is about images with boxes alone, and about the affinities of pseudo masks. With `model.head=dynamic` (ours) `detector` stands in for `weights` and
