@@ -54,6 +54,9 @@ DEPTH = {
     "depth.maps.zero": "far",
     "method.depth_form": "B",
 }
+RELIEF = DEPTH | {"method.depth_form": "relief", "method.depth_threshold": 0.5}
+"""Ours: the mask must be what stands out of the surface around its box."""
+TIGHT = {"method.detector.pseudo_boxes": "masks"}
 
 TABLE = Ablation(
     base=vary(pl_dc(), WORKING_POINT),
@@ -69,6 +72,9 @@ TABLE = Ablation(
         "as many as labelled images hold": COUNTED,
         "every class taught": {"method.detector.class_from": 0.0},
         "+ depth quality": DEPTH,
+        "+ boxes of pseudo masks": TIGHT,
+        "+ boxes and relief quality": TIGHT | RELIEF,
+        "+ boxes, relief quality and refined masks": TIGHT | RELIEF | {"method.depth_refine": True},
     },
 )
 """The row "PL-DC" is "+ pixel uncertainty" of the ladder: everything above it, and uncertainty."""

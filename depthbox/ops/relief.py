@@ -1,13 +1,15 @@
 """What stands out of the surface around its box (ours): the disparity of a plane is affine in image coordinates, so ground or wall can be
 carried on from the ring around a box into the box, and what is nearer than that is the object."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from depthbox.ops.masks import ellipse_distance
 
-__all__ = ["affine_background", "relief_masks"]
+__all__ = ["Relief", "affine_background", "relief_masks", "relief_of"]
 
 RING = 0.25
 """Width of the ring around a box, as a share of the box's longer side."""
@@ -17,16 +19,44 @@ FILL = (0.25, 0.95)
 """A relief that fills less or more of its box says nothing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relief:
+    """What disparity says about each box's cells."""
+
+    signs: Tensor
+    """Float "N h w" in -3..3: above 0 the cell stands out, 0 where nothing is known; without a meaning outside the box."""
+    trust: Tensor
+    """Float "N" in 0..1."""
+    stands_out: Tensor
+    """Bool "N h w", in the boxes alone."""
+    known: Tensor
+    """Bool "N": there is a background to stand out of."""
+
+
 def relief_masks(
     disparity: Tensor, boxes_xyxy: Tensor, inside: Tensor, *, stride: int, share: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Soft masks "N h w" of one image's objects from their boxes and its disparity, and how far each is to be trusted: "N" in 0..1.
 
-    disparity "h w" in 0..1, NaN where unknown; boxes_xyxy "N 4" in pixels; inside bool "N h w", the boxes on the map, whose cells are `stride` pixels.
-    With r the disparity above the background (`affine_background`), s its noise, rho the distance from the centre (1 on the inscribed ellipse) and h
-    what a cell stands out at least, MARGIN and `share` of the largest r of its object among the cell and its 8 neighbours:
+    With rho the distance from the centre (1 on the inscribed ellipse), signs and trust of `relief_of`:
 
-        mask = sigmoid(2 (1 - rho) + trust * clip((r - h) / (s + NOISE_FLOOR), -3, 3)) in the box, 0 elsewhere.
+        mask = sigmoid(2 (1 - rho) + trust * signs) in the box, 0 elsewhere.
+    """
+    if not len(boxes_xyxy):
+        return disparity.new_zeros(inside.shape), disparity.new_zeros(0)
+    found = relief_of(disparity, boxes_xyxy, inside, stride=stride, share=share)
+    prior = 2 * (1 - ellipse_distance(boxes_xyxy, inside.shape[-2:], stride))
+    return (prior + found.trust[:, None, None] * found.signs).sigmoid() * inside, found.trust
+
+
+def relief_of(disparity: Tensor, boxes_xyxy: Tensor, inside: Tensor, *, stride: int, share: float = 0.0) -> Relief:
+    """The relief of one image's objects, of which there is at least one.
+
+    disparity "h w" in 0..1, NaN where unknown; boxes_xyxy "N 4" in pixels; inside bool "N h w", the boxes on the map, whose cells are `stride` pixels.
+    With r the disparity above the background (`affine_background`), s its noise, and h what a cell stands out at least, MARGIN and `share` of the
+    largest r of its object among the cell and its 8 neighbours:
+
+        signs = clip((r - h) / (s + NOISE_FLOOR), -3, 3).
 
     A blurred step of disparity is a slope that begins outside the object: a `share` of 0.2 cuts its foot off.
     Where boxes overlap, a cell belongs to the object whose own disparity (the median of what stands out in its box alone) is nearer to the cell's.
@@ -34,19 +64,16 @@ def relief_masks(
     where the relief fills too little or too much of its box.
     """
     flat, box = disparity.flatten(), inside.flatten(1)
-    if not len(box):
-        return disparity.new_zeros(inside.shape), disparity.new_zeros(0)
     ring = _rings(inside, boxes_xyxy, stride).flatten(1) & flat.isfinite()
     background, noise = affine_background(disparity, ring)
     above = torch.where(box & flat.isfinite(), flat - background, -torch.inf)
     foreign = _foreign(flat, box, above > torch.maximum(2 * noise, noise.new_tensor(MARGIN))[:, None])
     above = above - MARGIN - share * _crest(above.masked_fill(foreign, -torch.inf).view_as(inside)).flatten(1)
     stands_out = ((above > 0) & ~foreign).view_as(inside)
-    trust = _trust(stands_out, inside) * (ring.sum(1) > 3)
+    known = ring.sum(1) > 3
     signs = (above / (noise + NOISE_FLOOR)[:, None]).clamp(-3, 3)
     signs = torch.where(foreign, -3.0, torch.where(flat.isfinite(), signs, 0.0)).view_as(inside)
-    prior = 2 * (1 - ellipse_distance(boxes_xyxy, inside.shape[-2:], stride))
-    return (prior + trust[:, None, None] * signs).sigmoid() * inside, trust
+    return Relief(signs=signs, trust=_trust(stands_out, inside) * known, stands_out=stands_out, known=known)
 
 
 def affine_background(disparity: Tensor, ring: Tensor, *, rounds: int = 6) -> tuple[Tensor, Tensor]:

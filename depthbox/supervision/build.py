@@ -86,8 +86,9 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
     if mask_head != "condinst":
         raise UsageError(f"this method does not teach model.mask_head={mask_head}; set model.mask_head=condinst")
     _check_head(config, head)
-    if config.depth_form != "off" and not depth:
-        raise UsageError("method.depth_form compares a mask with disparity; set depth.source")
+    for name in ("depth_form", "depth_refine"):
+        if getattr(config, name) != getattr(PlDcConfig(), name) and not depth:
+            raise UsageError(f"method.{name} compares a mask with disparity; set depth.source")
     if config.category == "open_clip" and not config.clip.weights:
         raise UsageError("method.category=open_clip needs method.clip.weights=FILE, the weights of method.clip.model")
     if config.kept_by != "two" and config.adapt_on != "off":
@@ -102,8 +103,9 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
     if config.category != "open_clip":
         _refuse(config, PlDcConfig(), ("clip",), "method.", "has no effect; set method.category=open_clip")
     if config.depth_form == "off":
-        of_quality = ("depth_threshold", "depth_theta")
-        _refuse(config, PlDcConfig(), of_quality, "method.", "has no effect; set method.depth_form")
+        _refuse(config, PlDcConfig(), ("depth_threshold",), "method.", "has no effect; set method.depth_form")
+    if config.depth_form not in ("A", "B"):
+        _refuse(config, PlDcConfig(), ("depth_theta",), "method.", "has no effect; set method.depth_form=A or B")
 
 
 def _check_head(config: PlDcConfig, head: str) -> None:

@@ -167,11 +167,13 @@ class DetectorWeights:
 class SemiDetectorConfig:
     """Semi-supervised training of a detector with dynamic masks (ours; published for queries): its losses are those of `full` and, with boxes alone, of
     `box_depth`. `pseudo_background` is what the locations of unlabelled images weigh in `pseudo_class` where no object is kept. A pseudo label whose class has less than `class_from` of the
-    probabilities of all classes (after the correction) teaches its box and mask, and no class: neither its own nor background."""
+    probabilities of all classes (after the correction) teaches its box and mask, and no class: neither its own nor background. `pseudo_boxes` masks: a pseudo
+    label's box is the tight one of its mask, which is nearer to the object than the detected one."""
 
     weights: DetectorWeights = DetectorWeights()
     pseudo_background: float = 1.0
     class_from: float = 0.0
+    pseudo_boxes: Literal["detected", "masks"] = added("detected")
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
 
@@ -198,7 +200,8 @@ class PlDcConfig(OneView):
     mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects are of the class. Averages keep
     `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
-    no background: most of what is not kept may be an object). `depth_form` is that of S_dmatch, a third quality that must reach `depth_threshold`.
+    no background: most of what is not kept may be an object). `depth_form` is a third quality that must reach `depth_threshold`: S_dmatch in form A or B, or (ours) the
+    agreement with the relief of disparity (0.5 is good); `depth_refine` (ours) corrects masks by that relief (`parts/depth_quality.py`).
     `boxed` is about images with boxes alone, and about the affinities of pseudo masks. With `model.head=dynamic` (ours) `detector` stands in for `weights` and
     `query`; class quality is then the detection's score, which stays low (0.5 is a sure one): thresholds for it are lower.
     """
@@ -221,9 +224,10 @@ class PlDcConfig(OneView):
     clip: ClipConfig = ClipConfig()
     uncertainty: bool = True
     pseudo_no_object: float = added(0.1)
-    depth_form: Literal["off", "A", "B"] = "off"
+    depth_form: Literal["off", "A", "B", "relief"] = "off"
     depth_threshold: float = 0.8
     depth_theta: float = 2.0
+    depth_refine: bool = added(False)
     boxed: BoxTermsConfig = added(BoxTermsConfig())
     detector: SemiDetectorConfig = added(SemiDetectorConfig())
     needs_masks: bool = True

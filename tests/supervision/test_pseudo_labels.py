@@ -1,18 +1,15 @@
 """Which of a teacher's queries are believed, and how the pseudo labels are held against the truth."""
 
-import pytest
 import torch
 
 from depthbox.core.batch import Instances
 from depthbox.core.config import vary
 from depthbox.models.query_predict import QueryPairs, best_pairs
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.matching import right_similarity
 from depthbox.supervision.parts.pseudo_labels import (
     PseudoLabels,
     as_targets,
     believed,
-    depth_quality,
     full_size,
     uncertainty,
     verdict,
@@ -166,13 +163,3 @@ def test_an_object_is_found_once_by_the_best_of_its_masks():
     truth = Instances(boxes_xyxy=torch.zeros(2, 4), labels=torch.tensor([1, 0]), masks=masks)
     said = verdict([found], [torch.tensor([0, 1, 1, 0, 1])], [truth])
     assert (said.kept, said.masks, said.right, said.right_before, said.objects) == (5, 2, 1, 2, 2)
-
-
-@pytest.mark.parametrize("form", ["A", "B"])
-def test_a_mask_across_a_depth_edge_agrees_less(form):
-    disparity = torch.full((1, 1, 64, 96), 0.2)
-    disparity[..., 48:] = 0.25
-    similarity = right_similarity(disparity, torch.ones(1, 64, 96, dtype=torch.bool), theta=2.0)[0]
-    similarity[:, 12:] = 0.3
-    inside, across = depth_quality(torch.stack([square(4, 4), square(4, 10)]), similarity, (64, 96), form=form)
-    assert inside > 0.95 and across < 0.7

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import masks_to_boxes
 
 from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
-from depthbox.models.query_predict import QueryPairs, boxes_of, mask_iou, without_doubles
-from depthbox.ops.masks import aligned_bilinear, box_masks
+from depthbox.models.query_predict import QueryPairs, mask_iou, without_doubles
+from depthbox.ops.masks import aligned_bilinear
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.matching import depth_agreement
 from depthbox.supervision.parts.query_terms import QueryTargets
 
-__all__ = ["PseudoLabels", "Verdict", "as_targets", "believed", "depth_quality", "uncertainty", "verdict"]
+__all__ = ["PseudoLabels", "Verdict", "as_targets", "believed", "boxed_by_masks", "full_size", "uncertainty", "verdict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +71,6 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
     )
 
 
-def depth_quality(logits: Tensor, similarity: Tensor, size_hw: tuple[int, int], *, form: str) -> Tensor:
-    """S_dmatch of every mask "N h w" with its own box: "N" in 0..1. `similarity` "h w" as `right_similarity` gives it."""
-    boxes = box_masks(boxes_of(logits > 0, size_hw), size_hw, MASK_STRIDE)
-    return depth_agreement(logits.sigmoid(), boxes, similarity, form="A" if form == "A" else "B").diagonal()
-
-
 def uncertainty(logits: Tensor) -> Tensor:
     """u = 1 - 2 |sigmoid(m) - 0.5|: 1 where the teacher does not know, 0 where it is sure."""
     return 1 - 2 * (logits.sigmoid() - 0.5).abs()
@@ -96,6 +90,12 @@ def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
 def full_size(kept: PseudoLabels) -> Tensor:
     """Bool masks "N H W"."""
     return _enlarged(kept) > 0
+
+
+def boxed_by_masks(kept: PseudoLabels) -> PseudoLabels:
+    """With the tight boxes, in pixels, of the masks at full size, of which each has a pixel."""
+    tight = masks_to_boxes(full_size(kept))
+    return replace(kept, boxes_xyxy=tight + tight.new_tensor([0, 0, 1, 1]))
 
 
 def _enlarged(kept: PseudoLabels) -> Tensor:

@@ -12,9 +12,9 @@ from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.segmenter import Segmenter
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.category import CategoryPrior, fused, mask_pooled
+from depthbox.supervision.parts.depth_quality import depth_opinion
 from depthbox.supervision.parts.looks import Look, look
-from depthbox.supervision.parts.matching import depth_known, right_similarity
-from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, depth_quality, verdict
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, boxed_by_masks, verdict
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.thresholds import Thresholds
 
@@ -47,6 +47,7 @@ class Teaching:
         self.model = teacher.model
         self.config, self.teacher, self.thresholds, self.prior, self.share = config, teacher, thresholds, prior, share
         self.objects_an_image = objects_an_image
+        self.depth = depth_opinion(config)
 
     @torch.no_grad()
     def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
@@ -67,22 +68,13 @@ class Teaching:
     def _of_image(self, batch: Batch, said: Look, at: int, image: int) -> PseudoLabels:
         pairs = said.candidates(at)
         kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
-        if self.config.depth_form != "off":
-            kept = self._with_depth(batch, image, kept)
+        if self.config.detector.pseudo_boxes == "masks":
+            kept = boxed_by_masks(kept)
+        if self.depth is not None:
+            kept = self.depth.on(kept, batch.views, image)
         rows = kept if self.config.adapt_on == "kept" else pairs
         self.thresholds.see(rows.labels, torch.stack((rows.class_quality, rows.mask_quality)))
         return kept
-
-    def _with_depth(self, batch: Batch, image: int, kept: PseudoLabels) -> PseudoLabels:
-        """Those whose pixels are at their neighbours' depth, or at no depth that is known."""
-        views, c = batch.views, self.config
-        assert views.disparity is not None
-        one = slice(image, image + 1)
-        similarity = right_similarity(views.disparity[one], views.valid[one], theta=c.depth_theta)[0]
-        size_hw = (views.weak.shape[-2], views.weak.shape[-1])
-        quality = depth_quality(kept.logits, similarity, size_hw, form=c.depth_form)
-        good = (quality >= c.depth_threshold) | ~depth_known(kept.logits > 0, similarity)
-        return kept.taken(good.nonzero()[:, 0])
 
     def _named(
         self, batch: Batch, said: Look | None, at: int, image: int, kept: PseudoLabels, step: int
