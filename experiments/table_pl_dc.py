@@ -57,6 +57,8 @@ DEPTH = {
 RELIEF = DEPTH | {"method.depth_form": "relief", "method.depth_threshold": 0.5}
 """Ours: the mask must be what stands out of the surface around its box."""
 TIGHT = {"method.detector.pseudo_boxes": "masks"}
+CUT_OUTS, SEEN = {"method.category": "cut_outs"}, {k: v for k, v in DEPTH.items() if k.startswith("depth.")}
+"""Ours: ImageNet's backbone looks at each object cut out; with disparity, at that too."""
 
 TABLE = Ablation(
     base=vary(pl_dc(), WORKING_POINT),
@@ -72,6 +74,9 @@ TABLE = Ablation(
         "as many as labelled images hold": COUNTED,
         "every class taught": {"method.detector.class_from": 0.0},
         "+ depth quality": DEPTH,
+        "cut-outs correct, no depth": CUT_OUTS,
+        "cut-outs correct, with depth": CUT_OUTS | SEEN,
+        "cut-outs, relief quality and refined masks": CUT_OUTS | RELIEF | {"method.depth_refine": True},
         "+ boxes of pseudo masks": TIGHT,
         "+ boxes and relief quality": TIGHT | RELIEF,
         "+ boxes, relief quality and refined masks": TIGHT | RELIEF | {"method.depth_refine": True},

@@ -198,7 +198,8 @@ class PlDcConfig(OneView):
     their classes, the best stays (ours; 1: all do). `adapt_on` counts (ours, after LabelMatch, arXiv 2206.06608): of each class the best, as many an image as
     labelled images hold, if they reach the thresholds; all or kept: thresholds a class that follow the qualities of its predictions, never below `floors` (class,
     mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects are of the class. Averages keep
-    `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run.
+    `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run: prototypes of the teacher's features,
+    CLIP, or (ours) the backbone as it was before training, shown each object cut out, and its disparity where there is one.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
     no background: most of what is not kept may be an object). `depth_form` is a third quality that must reach `depth_threshold`: S_dmatch in form A or B, or (ours) the
     agreement with the relief of disparity (0.5 is good); `depth_refine` (ours) corrects masks by that relief (`parts/depth_quality.py`).
@@ -219,7 +220,7 @@ class PlDcConfig(OneView):
     adapt_keep: float = 0.9996
     lowest: tuple[float, float] = added((0.6, 0.75))
     floors: tuple[float, float] = (0.6, 0.75)
-    category: Literal["off", "prototypes", "open_clip"] = "prototypes"
+    category: Literal["off", "prototypes", "cut_outs", "open_clip"] = "prototypes"
     category_weight: float = 0.5
     clip: ClipConfig = ClipConfig()
     uncertainty: bool = True

@@ -12,13 +12,14 @@ from depthbox.models.segmenter import Model
 from depthbox.supervision.config import DetectorWeights, PlDcConfig, PlDcWeights
 from depthbox.supervision.method import Classes
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, correction_share
+from depthbox.supervision.parts.cut_outs import CutOuts
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.teaching import Taught, Teaching
 from depthbox.supervision.parts.thresholds import AdaptiveThresholds, CountedThresholds, FixedThresholds, Thresholds
 
 __all__ = ["Seen", "SemiSupervised", "split"]
 
-STATEFUL = (AdaptiveThresholds, CountedThresholds, PrototypeBank)
+STATEFUL = (AdaptiveThresholds, CountedThresholds, PrototypeBank, CutOuts)
 AFFINITIES = ("pseudo_color_affinity", "pseudo_depth_affinity")
 
 
@@ -40,7 +41,7 @@ class SemiSupervised:
         self.weights: Mapping[str, Schedule] = self._weights(student)
         device = next(student.parameters()).device
         self.thresholds = _thresholds(config, classes, device)
-        self.prior = _prior(config, student, classes.names, device)
+        self.prior = _prior(config, student, classes.names, device, depth=depth)
         share = correction_share(self.start, steps, first=config.category_weight)
         teacher = Teacher(student, start=self.start, keep=config.keep) if self.start < steps else None
         parts, usual = (self.thresholds, self.prior, share), classes.objects_an_image
@@ -155,10 +156,12 @@ def _thresholds(config: PlDcConfig, classes: Classes, device: torch.device) -> T
 
 
 def _prior(
-    config: PlDcConfig, student: Model, class_names: Sequence[str], device: torch.device
+    config: PlDcConfig, student: Model, class_names: Sequence[str], device: torch.device, *, depth: bool
 ) -> CategoryPrior | None:
     if config.category == "prototypes":
         return PrototypeBank(student.classes, student.config.channels).to(device)
+    if config.category == "cut_outs":
+        return CutOuts(student.backbone, student.classes, depth=depth).to(device)
     if config.category == "open_clip":
         from depthbox.supervision.parts.clip_prior import ClipPrior
 

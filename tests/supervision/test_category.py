@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from depthbox.supervision.parts.category import PrototypeBank, correction_share, fused, mask_pooled
+from depthbox.supervision.parts.category import PrototypeBank, Shown, correction_share, fused, mask_pooled
 
 
 def test_the_share_falls_along_half_a_cosine():
@@ -46,6 +46,10 @@ def test_pooling_is_float32_under_mixed_precision():
     assert mixed.dtype == torch.float32 and torch.equal(mixed, plain)
 
 
+def shown(features: torch.Tensor, masks: torch.Tensor) -> Shown:
+    return Shown(image=torch.zeros(3, 16, 32), disparity=None, features=features, masks=masks)
+
+
 def bank() -> PrototypeBank:
     return PrototypeBank(3, 4, keep=0.9)
 
@@ -59,7 +63,7 @@ def test_the_bank_names_what_it_has_seen():
     features = centres[[1, 0]].T.reshape(4, 1, 2).repeat_interleave(4, 1).repeat_interleave(4, 2)
     masks = torch.zeros(2, 4, 8)
     masks[0, :, :4], masks[1, :, 4:] = 1, 1
-    said = one.probabilities(torch.zeros(3, 16, 32), features, masks)
+    said = one.probabilities(one.described(shown(features, masks)))
     assert said[:, :2].argmax(1).tolist() == [1, 0] and said[:, :2].max(1).values.min() > 0.9
     assert said[:, 2].isnan().all() and said[:, :2].sum(1).tolist() == pytest.approx([1, 1])
 
@@ -75,4 +79,4 @@ def test_the_first_steps_of_a_class_are_one_average():
 
 
 def test_an_empty_bank_knows_nothing():
-    assert bank().probabilities(torch.zeros(3, 8, 8), torch.rand(4, 2, 2), torch.ones(2, 2, 2)).isnan().all()
+    assert bank().probabilities(bank().described(shown(torch.rand(4, 2, 2), torch.ones(2, 2, 2)))).isnan().all()

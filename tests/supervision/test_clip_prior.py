@@ -7,6 +7,7 @@ import torch
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.supervision.config import ClipConfig
+from depthbox.supervision.parts.category import Shown
 from depthbox.supervision.parts.clip_prior import ClipPrior, fused_logits
 
 TINY = {
@@ -27,14 +28,19 @@ def tiny(tmp_path_factory):
     return folder / "weights.pt"
 
 
+def opinion(prior: ClipPrior, image: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    shown = Shown(image=image, disparity=None, features=torch.zeros(4, 8, 8), masks=masks)
+    return prior.probabilities(prior.described(shown))
+
+
 def test_probabilities_of_masks(tiny):
     prior = ClipPrior(ClipConfig(model="tiny-test", weights=str(tiny)), ("box", "ball", "cone"))
     masks = torch.zeros(2, 16, 24)
     masks[0, :8], masks[1, 8:] = 1, 1
     image = torch.rand(3, 64, 96)
-    said = prior.probabilities(image, torch.zeros(4, 8, 12), masks)
+    said = opinion(prior, image, masks)
     assert said.shape == (2, 3) and torch.allclose(said.sum(1), torch.ones(2)) and not torch.equal(said[0], said[1])
-    assert prior.probabilities(image, torch.zeros(4, 8, 12), masks[:0]).shape == (0, 3)
+    assert opinion(prior, image, masks[:0]).shape == (0, 3)
     assert not any(p.requires_grad for p in prior.parameters())
 
 
@@ -51,7 +57,7 @@ def test_the_whole_image_pooled_is_what_clip_would_say_of_its_tokens(tiny):
         texts = model.encode_text(open_clip.get_tokenizer("tiny-test")(["a box", "a ball"]), normalize=True)
         row = torch.nn.functional.normalize(tokens.mean(1), dim=1)
         wanted = (model.logit_scale.exp() * row @ texts.T).softmax(1)
-    said = prior.probabilities(image, torch.zeros(4, 8, 8), torch.ones(1, 16, 16))
+    said = opinion(prior, image, torch.ones(1, 16, 16))
     torch.testing.assert_close(said, wanted, rtol=1e-3, atol=1e-4)
 
 

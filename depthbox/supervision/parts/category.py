@@ -1,6 +1,7 @@
 """A second opinion on the class of a pseudo mask (PL-DC, dynamic category correction), from features of the mask alone."""
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -10,18 +11,41 @@ from torch import Tensor, nn
 from depthbox.core.dist import sum_over_ranks
 from depthbox.core.schedule import Schedule
 
-__all__ = ["CategoryPrior", "PrototypeBank", "correction_share", "fused", "mask_pooled"]
+__all__ = ["CategoryPrior", "PrototypeBank", "Shown", "correction_share", "fused", "mask_pooled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Objects of one image."""
+
+    image: Tensor
+    """Float "3 H W" in 0..1."""
+    disparity: Tensor | None
+    """Float "1 H W" in 0..1, NaN where unknown."""
+    features: Tensor
+    """The teacher's, "C h w"."""
+    masks: Tensor
+    """Float "N h w" in 0..1, the same photo at any stride."""
 
 
 class CategoryPrior(Protocol):
     """Whoever can name what a mask holds."""
 
-    def probabilities(self, image: Tensor, features: Tensor, masks: Tensor) -> Tensor:
-        """Class probabilities "N K" of masks "N h w" (0..1) in an image "3 H W" with the teacher's features "C h w"; NaN for a class not known yet."""
+    of_kept: bool
+    """Whether it learns from pseudo labels too."""
+    width: int
+    """Of a description."""
+
+    def described(self, shown: Shown, *, labelled: bool = False) -> Tensor:
+        """What it knows the objects by: "N width"; of `labelled` ones, to learn from."""
         ...
 
-    def learn(self, features: Tensor, labels: Tensor) -> None:
-        """Mask-pooled features "N C" of this rank's labelled and kept objects; every rank calls it once a step."""
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Class probabilities "N K" of described objects; NaN for a class not known yet."""
+        ...
+
+    def learn(self, rows: Tensor, labels: Tensor) -> None:
+        """Descriptions "N width" of this rank's labelled (and kept) objects; every rank calls it once a step."""
         ...
 
 
@@ -58,27 +82,31 @@ class PrototypeBank(nn.Module):
     Needs no download. Sums are taken over ranks, so every rank has the same bank.
     """
 
+    of_kept = True
     prototypes: Tensor
     seen: Tensor
 
     def __init__(self, classes: int, channels: int, *, keep: float = 0.99, temperature: float = 0.2) -> None:
         super().__init__()
-        self.keep, self.temperature = keep, temperature
+        self.keep, self.temperature, self.width = keep, temperature, channels
         self.register_buffer("prototypes", torch.zeros(classes, channels))
         self.register_buffer("seen", torch.zeros(classes))
 
+    def described(self, shown: Shown, *, labelled: bool = False) -> Tensor:
+        return mask_pooled(shown.features, shown.masks)
+
     @torch.no_grad()
-    def probabilities(self, image: Tensor, features: Tensor, masks: Tensor) -> Tensor:
+    def probabilities(self, rows: Tensor) -> Tensor:
         known = self.seen > 0
         centre = (self.prototypes * known[:, None]).sum(0) / known.sum().clamp(min=1)
-        rows = F.normalize(mask_pooled(features, masks) - centre, dim=1)
+        rows = F.normalize(rows - centre, dim=1)
         alike = rows @ F.normalize(self.prototypes - centre, dim=1).T / self.temperature
         said = alike.masked_fill(~known, -torch.inf).softmax(1)
         return said.masked_fill(~known, torch.nan)
 
     @torch.no_grad()
-    def learn(self, features: Tensor, labels: Tensor) -> None:
-        sums = torch.zeros_like(self.prototypes).index_add_(0, labels, features.to(self.prototypes))
+    def learn(self, rows: Tensor, labels: Tensor) -> None:
+        sums = torch.zeros_like(self.prototypes).index_add_(0, labels, rows.to(self.prototypes))
         number = torch.bincount(labels, minlength=len(sums)).to(sums)
         sums, number = sum_over_ranks(sums), sum_over_ranks(number)
         mean = sums / number.clamp(min=1)[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.supervision.config import ClipConfig
-from depthbox.supervision.parts.category import mask_pooled
+from depthbox.supervision.parts.category import Shown, mask_pooled
 
 __all__ = ["ClipPrior", "fused_logits"]
 
@@ -21,6 +21,7 @@ class ClipPrior(nn.Module):
     Raises `UsageError` where open_clip is missing or knows no such model, `InputError` where the file cannot be used.
     """
 
+    of_kept = False
     mean: Tensor
     std: Tensor
     texts: Tensor
@@ -41,20 +42,26 @@ class ClipPrior(nn.Module):
                 model.encode_text(tokenizer([one.format(name) for name in class_names])) for one in config.descriptions
             ]
         self.register_buffer("texts", F.normalize(torch.stack(texts), dim=-1), persistent=False)
+        self.width = self.texts.shape[-1]
 
     @torch.no_grad()
-    def probabilities(self, image: Tensor, features: Tensor, masks: Tensor) -> Tensor:
+    def described(self, shown: Shown, *, labelled: bool = False) -> Tensor:
+        if labelled:
+            return shown.image.new_zeros(len(shown.masks), self.width)
         size = (self.side, self.side)
-        pixels = F.interpolate(image[None], size=size, mode="bicubic", align_corners=False, antialias=True)
+        pixels = F.interpolate(shown.image[None], size=size, mode="bicubic", align_corners=False, antialias=True)
         seen = self.tower.forward_intermediates(
             (pixels - self.mean) / self.std, indices=1, normalize_intermediates=True, intermediates_only=True
         )
         tokens = seen["image_intermediates"][0][0]
         projected = torch.einsum("chw,cd->dhw", tokens, self.tower.proj)
-        rows = F.normalize(mask_pooled(projected, masks), dim=1)
+        return F.normalize(mask_pooled(projected, shown.masks), dim=1)
+
+    @torch.no_grad()
+    def probabilities(self, rows: Tensor) -> Tensor:
         return fused_logits(self.scale * rows @ self.texts.transpose(1, 2)).softmax(-1)
 
-    def learn(self, features: Tensor, labels: Tensor) -> None:
+    def learn(self, rows: Tensor, labels: Tensor) -> None:
         """It is frozen."""
 
 

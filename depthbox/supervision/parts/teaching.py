@@ -11,7 +11,7 @@ from depthbox.core.schedule import Schedule
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.segmenter import Segmenter
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.category import CategoryPrior, fused, mask_pooled
+from depthbox.supervision.parts.category import CategoryPrior, Shown, fused
 from depthbox.supervision.parts.depth_quality import depth_opinion
 from depthbox.supervision.parts.looks import Look, look
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, boxed_by_masks, verdict
@@ -58,10 +58,10 @@ class Teaching:
         kept = [self._of_image(batch, said, at, i) for at, i in enumerate(unlabelled.tolist())] if said else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
-        if self.prior is not None or self.config.detector.class_from:
-            kept = [self._named(batch, said, at, i, kept[at], step) for at, i in enumerate(unlabelled.tolist())]
         if self.prior is not None:
-            self._learn(batch, said, labelled, kept)
+            kept = self._corrected(batch, said, labelled, unlabelled, kept, step)
+        elif self.config.detector.class_from:
+            kept = [one.named(one.labels, said.probabilities(at, one.query)) for at, one in enumerate(kept) if said]
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
         return Taught(kept=kept, figures=self._figures(kept, before, truth, batch))
 
@@ -76,32 +76,50 @@ class Teaching:
         self.thresholds.see(rows.labels, torch.stack((rows.class_quality, rows.mask_quality)))
         return kept
 
-    def _named(
-        self, batch: Batch, said: Look | None, at: int, image: int, kept: PseudoLabels, step: int
-    ) -> PseudoLabels:
-        """The class that teacher and second opinion, if there is one, agree on; nothing is filtered again, the mask stays."""
-        assert said is not None
-        own = said.probabilities(at, kept.query)
-        if self.prior is None:
-            return kept.named(kept.labels, own)
-        other = self.prior.probabilities(batch.views.weak[image], said.features(at), (kept.logits > 0).float())
-        both = fused(own, other, self.share(step))
-        return kept.named(both.argmax(1), both)
-
-    def _learn(self, batch: Batch, said: Look | None, labelled: Tensor, kept: Sequence[PseudoLabels]) -> None:
+    def _corrected(
+        self,
+        batch: Batch,
+        said: Look | None,
+        labelled: Tensor,
+        unlabelled: Tensor,
+        kept: Sequence[PseudoLabels],
+        step: int,
+    ) -> list[PseudoLabels]:
+        """With the classes that teacher and second opinion agree on, which then learns; nothing is filtered again, masks stay."""
         assert self.prior is not None
-        rows, labels = [batch.views.weak.new_zeros(0, self.model.config.channels)], [labelled[:0]]
-        for at, one in enumerate(kept):
+        images = batch.views.weak
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.model.mixed):
+            rows = [
+                self.prior.described(_shown(batch, said, at, i, (kept[at].logits > 0).float()))
+                for at, i in enumerate(unlabelled.tolist())
+            ]
+            learnt, labels = self._labelled(batch, said, labelled, len(kept))
+        found = []
+        for at, (one, described) in enumerate(zip(kept, rows, strict=True)):
             assert said is not None
-            rows.append(mask_pooled(said.features(at), (one.logits > 0).float()))
-            labels.append(one.labels)
-        for at, image in enumerate(labelled.tolist(), len(kept)):
+            own = said.probabilities(at, one.query)
+            both = fused(own, self.prior.probabilities(described), self.share(step))
+            found.append(one.named(both.argmax(1), both))
+        if self.prior.of_kept:
+            learnt, labels = [*rows, *learnt], [*(one.labels for one in found), *labels]
+        nothing = images.new_zeros(0, self.prior.width)
+        self.prior.learn(torch.cat((nothing, *learnt)), torch.cat((labelled[:0], *labels)))
+        return found
+
+    def _labelled(
+        self, batch: Batch, said: Look | None, labelled: Tensor, first: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Descriptions and classes of the labelled objects that are seen, image by image."""
+        assert self.prior is not None
+        rows, labels = [], []
+        for at, image in enumerate(labelled.tolist(), first):
             objects = batch.instances[image]
-            assert said is not None and objects.masks is not None
+            assert objects.masks is not None
             there = objects.masks.flatten(1).any(1)
-            rows.append(mask_pooled(said.features(at), objects.masks[there].float()))
+            shown = _shown(batch, said, at, image, objects.masks[there].float())
+            rows.append(self.prior.described(shown, labelled=True))
             labels.append(objects.labels[there])
-        self.prior.learn(torch.cat(rows), torch.cat(labels))
+        return rows, labels
 
     def _figures(
         self, kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Sequence, batch: Batch
@@ -136,3 +154,9 @@ class Teaching:
         return {
             f"pseudo/{name}": torch.as_tensor(value, device=images.device).float() for name, value in figures.items()
         }
+
+
+def _shown(batch: Batch, said: Look | None, at: int, image: int, masks: Tensor) -> Shown:
+    assert said is not None
+    disparity = None if batch.views.disparity is None else batch.views.disparity[image]
+    return Shown(image=batch.views.weak[image], disparity=disparity, features=said.features(at), masks=masks)
