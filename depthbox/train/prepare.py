@@ -130,11 +130,19 @@ def _check_model(experiment: Experiment, *, classes: Sequence[str], depth: bool,
     _check_predictions(experiment.inference, model.head)
     check_method(experiment.method, depth=depth, mask_head=model.mask_head, head=model.head, words=words)
     check_picked(experiment.method, model.query.start)
-    if isinstance(experiment.method, PlDcConfig) and experiment.method.category == "open_clip":
-        ClipPrior(experiment.method.clip, classes)
+    if isinstance(experiment.method, PlDcConfig):
+        _check_category(experiment.method, model, classes)
     network = initial_model(experiment, classes=classes)
     if model.init:
         log.info("%s", said_of_transfer(network, model.init, classes=classes))
+
+
+def _check_category(method: PlDcConfig, model: ModelConfig, classes: Sequence[str]) -> None:
+    if method.category == "open_clip":
+        ClipPrior(method.clip, classes)
+    if method.category == "cut_outs" and model.weights == "none" and not model.init:
+        cause = "asks the backbone as it was before training, which knows nothing with model.weights=none"
+        raise UsageError(f"method.category=cut_outs {cause}: set model.weights=auto, hub, builtin or a FILE")
 
 
 def _check_views(views: ViewsConfig) -> None:

@@ -15,6 +15,7 @@ KINDS = ("masks", "boxes", "none")
     [
         (BoxDepthConfig(), "query", "model.head=dynamic"),
         (vary(PlDcConfig(), {"depth_form": "B"}), "query", "set depth.source"),
+        (vary(PlDcConfig(), {"depth_refine": True}), "query", "method.depth_refine .* set depth.source"),
         (vary(PlDcConfig(), {"category": "open_clip"}), "query", r"method\.clip\.weights=FILE"),
         (vary(PlDcConfig(), {"kept_by": "class", "adapt_on": "all"}), "query", "method.kept_by=two"),
         (vary(PlDcConfig(), {"pseudo_no_object": -0.1}), "query", "a weight, at least 0"),
@@ -49,6 +50,12 @@ KINDS = ("masks", "boxes", "none")
 def test_a_setting_without_effect_is_refused(config, head, said):
     with pytest.raises(UsageError, match=said):
         check_method(config, depth=False, mask_head="condinst", head=head)
+
+
+def test_the_scale_of_a_step_is_of_s_dmatch_alone():
+    config = vary(PlDcConfig(), {"depth_form": "relief", "depth_theta": 3.0})
+    with pytest.raises(UsageError, match=r"method\.depth_theta=3\.0 has no effect; set method\.depth_form=A or B"):
+        check_method(config, depth=True, mask_head="condinst", head="query")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,13 @@ BOXES = DEPTH | {
     "method.weights.relief_bce": 1.0,
 }
 KEPT = {"method.mask_threshold": 0.1, "method.class_threshold": 0.06, "method.detector.class_from": 0.1}
+RELIEF = {
+    "model.head": "dynamic",
+    "model.weights": "auto",
+    "method.depth_form": "relief",
+    "method.depth_refine": True,
+    "method.category": "cut_outs",
+}
 FEW = {"data.train.labelled": "split.txt", "method.burn_in": 0.3, "batch_size": 4}
 ADAPTED = {"method.adapt_on": "all", "method.lowest": (0.1, 0.1), "method.floors": (0.0, 0.0)}
 INSTANCES: dict[str, tuple[str, dict]] = {
@@ -38,6 +45,7 @@ INSTANCES: dict[str, tuple[str, dict]] = {
     "box_depth, plane": ("box_depth", DYNAMIC | DEPTH | {"method.depth_form": "plane", "method.depth_veto": 8.0}),
     "pl_dc": ("pl_dc", QUERY | FEW | ADAPTED | {"method.query.points.number": 64}),
     "pl_dc, a detector": ("pl_dc", DYNAMIC | FEW | KEPT | {"model.head": "dynamic"}),
+    "pl_dc, relief": ("pl_dc", DYNAMIC | FEW | KEPT | DEPTH | RELIEF),
     "pl_dc, depth": ("pl_dc", DYNAMIC | FEW | KEPT | DEPTH | {"model.head": "dynamic", "method.depth_form": "B"}),
 }  # fmt: skip
 OTHERS = ("sde", "depth_ssda", "depth_ssda, several tasks")

@@ -142,7 +142,9 @@ def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_pat
         terms = {"projection", "depth_affinity", "pseudo_depth_affinity"}
     elif method == "detector":
         start = confident_detector(data, tmp_path)
-        method, settings = "pl_dc", shared | DETECTOR | {"model.init": str(start)}
+        ours = {"method.category": "cut_outs", "method.depth_form": "relief", "method.depth_threshold": 0.0}
+        ours |= {"method.depth_refine": True, "model.init": str(start)}
+        method, settings = "pl_dc", shared | DETECTOR | ours
         terms = {"projection", "depth_affinity", "mask_bce", "pseudo_class", "pseudo_depth_affinity"}
     else:
         settings = shared | {"data.labelled_share": 0.5, "data.boxed_share": 0.5, "data.processes": 0}
@@ -189,7 +191,9 @@ def test_boxes_alone_teach_queries_masks(data, tmp_path):
     assert run(experiment(data, tmp_path, "pl_dc", **settings)).scores["mask_ap"] > 0.4
 
 
-def test_the_methods_head_and_labels_are_asked_for(data, tmp_path):
+def test_the_methods_head_labels_and_weights_are_asked_for(data, tmp_path):
+    with pytest.raises(UsageError, match=r"method\.category=cut_outs asks .* set model\.weights=auto"):
+        run(experiment(data, tmp_path, "pl_dc", **FEW, **{"method.category": "cut_outs", "model.weights": "none"}))
     with pytest.raises(UsageError, match=r"set method\.class_threshold=0\.35"):
         run(tiny_experiment(data, tmp_path, "pl_dc", **FEW, **{"model.head": "dynamic"}))
     with pytest.raises(UsageError, match=r"data\.labelled_share=0\.5 leaves 1 images"):
