@@ -75,8 +75,8 @@ TABLE = Ablation(
         "as many as labelled images hold": COUNTED,
         "every class taught": {"method.detector.class_from": 0.0},
         "+ depth quality": DEPTH,
-        "PL-DC, cut-outs and relief, no uncertainty": CUT_OUTS | EARLY | RELIEF | {"method.uncertainty": False},
-        "PL-DC, cut-outs": CUT_OUTS | EARLY,
+        "cut-outs and relief, all pixels alike": CUT_OUTS | EARLY | RELIEF | {"method.uncertainty": False},
+        "PL-DC, cut-outs alone": CUT_OUTS | EARLY,
         "PL-DC, cut-outs and relief": CUT_OUTS | EARLY | RELIEF,
     },
 )

@@ -167,13 +167,11 @@ class DetectorWeights:
 class SemiDetectorConfig:
     """Semi-supervised training of a detector with dynamic masks (ours; published for queries): its losses are those of `full` and, with boxes alone, of
     `box_depth`. `pseudo_background` is what the locations of unlabelled images weigh in `pseudo_class` where no object is kept. A pseudo label whose class has less than `class_from` of the
-    probabilities of all classes (after the correction) teaches its box and mask, and no class: neither its own nor background. `pseudo_boxes` masks: a pseudo
-    label's box is the tight one of its mask, which is nearer to the object than the detected one."""
+    probabilities of all classes (after the correction) teaches its box and mask, and no class: neither its own nor background."""
 
     weights: DetectorWeights = DetectorWeights()
     pseudo_background: float = 1.0
     class_from: float = 0.0
-    pseudo_boxes: Literal["detected", "masks"] = added("detected")
     box_quality: Literal["iou", "centerness"] = "iou"
     masks_per_image: int = 64
 

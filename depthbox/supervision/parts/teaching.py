@@ -14,7 +14,7 @@ from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.category import CategoryPrior, Shown, fused
 from depthbox.supervision.parts.depth_quality import depth_opinion
 from depthbox.supervision.parts.looks import Look, look
-from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, boxed_by_masks, verdict
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, verdict
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.parts.thresholds import Thresholds
 
@@ -68,8 +68,6 @@ class Teaching:
     def _of_image(self, batch: Batch, said: Look, at: int, image: int) -> PseudoLabels:
         pairs = said.candidates(at)
         kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
-        if self.config.detector.pseudo_boxes == "masks":
-            kept = boxed_by_masks(kept)
         if self.depth is not None:
             kept = self.depth.on(kept, batch.views, image)
         rows = kept if self.config.adapt_on == "kept" else pairs
