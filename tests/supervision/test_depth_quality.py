@@ -7,7 +7,7 @@ from depthbox.core.batch import Views
 from depthbox.core.config import vary
 from depthbox.ops.masks import box_masks
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.depth_quality import depth_opinion, depth_quality, refined, relief_quality
+from depthbox.supervision.parts.depth_quality import checked_by_depth, depth_quality, refined, relief_quality
 from depthbox.supervision.parts.matching import right_similarity
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, boxed_by_masks, full_size
 
@@ -79,15 +79,15 @@ def test_the_published_quality_is_blind_to_the_ground_beside_an_object() -> None
     views = views_of(tilted(oval(BOX[0])))
     labels = labels_of([ground], torch.tensor([[16.0, 64.0, 47.0, 87.0]]))
     for form, threshold, kept in (("B", 0.8, 1), ("relief", 0.5, 0)):
-        opinion = depth_opinion(vary(PlDcConfig(), {"depth_form": form, "depth_threshold": threshold}))
-        assert len(opinion.on(labels, views, 0).labels) == kept
+        config = vary(PlDcConfig(), {"depth_form": form, "depth_threshold": threshold})
+        assert len(checked_by_depth(labels, views, 0, config).labels) == kept
 
 
 def test_a_mask_of_which_no_depth_is_known_stays_as_it_is() -> None:
     labels = labels_of([oval(BOX[0])])
     views = views_of(torch.full((24, 32), torch.nan))
-    opinion = depth_opinion(vary(PlDcConfig(), {"depth_form": "relief", "depth_refine": True}))
-    kept = opinion.on(labels, views, 0)
+    config = vary(PlDcConfig(), {"depth_form": "relief", "depth_refine": True})
+    kept = checked_by_depth(labels, views, 0, config)
     assert len(kept.labels) == 1 and torch.equal(kept.logits > 0, labels.logits > 0)
 
 
@@ -123,7 +123,9 @@ def test_the_box_of_a_mask_is_tight_at_full_size() -> None:
 
 
 def test_without_labels_there_is_nothing_to_say() -> None:
-    opinion = depth_opinion(vary(PlDcConfig(), {"depth_form": "relief", "depth_refine": True}))
-    assert not len(opinion.on(labels_of([], torch.zeros(0, 4)), views_of(tilted(oval(BOX[0]))), 0).labels)
-    assert depth_opinion(PlDcConfig()) is None
+    config = vary(PlDcConfig(), {"depth_form": "relief", "depth_refine": True})
+    none, views = labels_of([], torch.zeros(0, 4)), views_of(tilted(oval(BOX[0])))
+    assert not len(checked_by_depth(none, views, 0, config).labels)
+    some = labels_of([oval(BOX[0])])
+    assert checked_by_depth(some, views, 0, PlDcConfig()) is some
     assert not len(boxed_by_masks(labels_of([], torch.zeros(0, 4))).boxes_xyxy)

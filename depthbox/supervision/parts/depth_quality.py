@@ -1,6 +1,6 @@
 """Disparity as a third opinion on a pseudo mask: how good it is, and (ours) where it should end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from depthbox.supervision.parts.matching import depth_agreement, depth_known, ri
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, boxed_by_masks
 from depthbox.supervision.parts.relief import sampled_disparity
 
-__all__ = ["DepthOpinion", "depth_opinion", "depth_quality", "refined", "relief_quality"]
+__all__ = ["checked_by_depth", "depth_quality", "refined", "relief_quality"]
 
 SHARE = 0.2
 """Of the highest neighbour, below which a cell is the foot of a step (`relief_of`)."""
@@ -26,45 +26,24 @@ SURE = 3.0
 """A teacher's logit counts as much as disparity can at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepthOpinion:
-    """What one image's disparity says about its pseudo labels. `form`: A or B, S_dmatch with `theta`; relief (ours), the IoU of the mask and what stands
-    out of the surface around its box."""
-
-    form: str
-    threshold: float
-    theta: float
-    refine: bool
-
-    def on(self, kept: PseudoLabels, views: Views, image: int) -> PseudoLabels:
-        """Those whose quality reaches the threshold, or of which nothing is known; with `refine` as disparity corrects them."""
-        if not len(kept.labels):
-            return kept
-        kept = kept.taken(self._good(kept, views, image).nonzero()[:, 0]) if self.form != "off" else kept
-        return refined(kept, sampled_disparity(views)[image]) if self.refine and len(kept.labels) else kept
-
-    def _good(self, kept: PseudoLabels, views: Views, image: int) -> Tensor:
-        if self.form == "relief":
-            quality, known = relief_quality(kept, sampled_disparity(views)[image])
-        else:
-            assert views.disparity is not None
-            one, size_hw = slice(image, image + 1), (views.weak.shape[-2], views.weak.shape[-1])
-            similarity = right_similarity(views.disparity[one], views.valid[one], theta=self.theta)[0]
-            quality = depth_quality(kept.logits, similarity, size_hw, form=self.form)
-            known = depth_known(kept.logits > 0, similarity)
-        return (quality >= self.threshold) | ~known
+def checked_by_depth(kept: PseudoLabels, views: Views, image: int, config: PlDcConfig) -> PseudoLabels:
+    """Those of an image whose quality by `config.depth_form` reaches the threshold, or of which nothing is known; with `depth_refine` as disparity
+    corrects them. A and B are S_dmatch; relief (ours) is the IoU of the mask and what stands out of the surface around its box."""
+    if config.depth_form != "off" and len(kept.labels):
+        kept = kept.taken(_good(kept, views, image, config).nonzero()[:, 0])
+    return refined(kept, sampled_disparity(views)[image]) if config.depth_refine and len(kept.labels) else kept
 
 
-def depth_opinion(config: PlDcConfig) -> DepthOpinion | None:
-    """As the run asks for it; None where it does not."""
-    if config.depth_form == "off" and not config.depth_refine:
-        return None
-    return DepthOpinion(
-        form=config.depth_form,
-        threshold=config.depth_threshold,
-        theta=config.depth_theta,
-        refine=config.depth_refine,
-    )
+def _good(kept: PseudoLabels, views: Views, image: int, config: PlDcConfig) -> Tensor:
+    if config.depth_form == "relief":
+        quality, known = relief_quality(kept, sampled_disparity(views)[image])
+    else:
+        assert views.disparity is not None
+        one, size_hw = slice(image, image + 1), (views.weak.shape[-2], views.weak.shape[-1])
+        similarity = right_similarity(views.disparity[one], views.valid[one], theta=config.depth_theta)[0]
+        quality = depth_quality(kept.logits, similarity, size_hw, form=config.depth_form)
+        known = depth_known(kept.logits > 0, similarity)
+    return (quality >= config.depth_threshold) | ~known
 
 
 def depth_quality(logits: Tensor, similarity: Tensor, size_hw: tuple[int, int], *, form: str) -> Tensor:

@@ -11,8 +11,9 @@ from depthbox.core.schedule import Schedule
 from depthbox.models.query_head import QuerySegmenter
 from depthbox.models.segmenter import Segmenter
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.category import CategoryPrior, Shown, fused
-from depthbox.supervision.parts.depth_quality import depth_opinion
+from depthbox.supervision.parts.category import CategoryPrior
+from depthbox.supervision.parts.correction import Looked, corrected
+from depthbox.supervision.parts.depth_quality import checked_by_depth
 from depthbox.supervision.parts.looks import Look, look
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, verdict
 from depthbox.supervision.parts.teacher import Teacher
@@ -47,7 +48,6 @@ class Teaching:
         self.model = teacher.model
         self.config, self.teacher, self.thresholds, self.prior, self.share = config, teacher, thresholds, prior, share
         self.objects_an_image = objects_an_image
-        self.depth = depth_opinion(config)
 
     @torch.no_grad()
     def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
@@ -59,7 +59,8 @@ class Teaching:
         self.thresholds.agree()
         before = [one.labels for one in kept]
         if self.prior is not None:
-            kept = self._corrected(batch, said, labelled, unlabelled, kept, step)
+            looked = Looked(batch=batch, said=said, images=seen, mixed=self.model.mixed)
+            kept = corrected(self.prior, looked, kept, share=self.share(step))
         elif self.config.detector.class_from:
             kept = [one.named(one.labels, said.probabilities(at, one.query)) for at, one in enumerate(kept) if said]
         truth = [batch.truth[i] if batch.truth else None for i in unlabelled.tolist()]
@@ -68,56 +69,10 @@ class Teaching:
     def _of_image(self, batch: Batch, said: Look, at: int, image: int) -> PseudoLabels:
         pairs = said.candidates(at)
         kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
-        if self.depth is not None:
-            kept = self.depth.on(kept, batch.views, image)
+        kept = checked_by_depth(kept, batch.views, image, self.config)
         rows = kept if self.config.adapt_on == "kept" else pairs
         self.thresholds.see(rows.labels, torch.stack((rows.class_quality, rows.mask_quality)))
         return kept
-
-    def _corrected(
-        self,
-        batch: Batch,
-        said: Look | None,
-        labelled: Tensor,
-        unlabelled: Tensor,
-        kept: Sequence[PseudoLabels],
-        step: int,
-    ) -> list[PseudoLabels]:
-        """With the classes that teacher and second opinion agree on, which then learns; nothing is filtered again, masks stay."""
-        assert self.prior is not None
-        images = batch.views.weak
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.model.mixed):
-            rows = [
-                self.prior.described(_shown(batch, said, at, i, (kept[at].logits > 0).float()))
-                for at, i in enumerate(unlabelled.tolist())
-            ]
-            learnt, labels = self._labelled(batch, said, labelled, len(kept))
-        found = []
-        for at, (one, described) in enumerate(zip(kept, rows, strict=True)):
-            assert said is not None
-            own = said.probabilities(at, one.query)
-            both = fused(own, self.prior.probabilities(described), self.share(step))
-            found.append(one.named(both.argmax(1), both))
-        if self.prior.of_kept:
-            learnt, labels = [*rows, *learnt], [*(one.labels for one in found), *labels]
-        nothing = images.new_zeros(0, self.prior.width)
-        self.prior.learn(torch.cat((nothing, *learnt)), torch.cat((labelled[:0], *labels)))
-        return found
-
-    def _labelled(
-        self, batch: Batch, said: Look | None, labelled: Tensor, first: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Descriptions and classes of the labelled objects that are seen, image by image."""
-        assert self.prior is not None
-        rows, labels = [], []
-        for at, image in enumerate(labelled.tolist(), first):
-            objects = batch.instances[image]
-            assert objects.masks is not None
-            there = objects.masks.flatten(1).any(1)
-            shown = _shown(batch, said, at, image, objects.masks[there].float())
-            rows.append(self.prior.described(shown, labelled=True))
-            labels.append(objects.labels[there])
-        return rows, labels
 
     def _figures(
         self, kept: Sequence[PseudoLabels], before: Sequence[Tensor], truth: Sequence, batch: Batch
@@ -152,9 +107,3 @@ class Teaching:
         return {
             f"pseudo/{name}": torch.as_tensor(value, device=images.device).float() for name, value in figures.items()
         }
-
-
-def _shown(batch: Batch, said: Look | None, at: int, image: int, masks: Tensor) -> Shown:
-    assert said is not None
-    disparity = None if batch.views.disparity is None else batch.views.disparity[image]
-    return Shown(image=batch.views.weak[image], disparity=disparity, features=said.features(at), masks=masks)
