@@ -99,7 +99,9 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
     if config.adapt_on in ("off", "counts"):
         _refuse(config, PlDcConfig(), ("lowest", "floors"), "method.", "has no effect; set method.adapt_on=all or kept")
     if config.category == "off":
-        _refuse(config, PlDcConfig(), ("category_weight",), "method.", "has no effect; set method.category")
+        _refuse(
+            config, PlDcConfig(), ("category_weight", "category_last"), "method.", "has no effect; set method.category"
+        )
     if config.category != "open_clip":
         _refuse(config, PlDcConfig(), ("clip",), "method.", "has no effect; set method.category=open_clip")
     if config.depth_form == "off":

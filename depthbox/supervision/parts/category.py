@@ -49,10 +49,11 @@ class CategoryPrior(Protocol):
         ...
 
 
-def correction_share(start: int, steps: int, *, first: float) -> Schedule:
-    """How much the second opinion counts: `first` at `start`, half a cosine down to 0 at the end of the run."""
+def correction_share(start: int, steps: int, *, first: float, last: float = 0.0) -> Schedule:
+    """How much the second opinion counts: `first` at `start`, half a cosine down to `last` (published: 0) at the end of the run."""
     length = max(steps - start, 1)
-    return lambda step: first / 2 * (1 + math.cos(math.pi * min(max((step - start) / length, 0.0), 1.0)))
+    angle = math.pi / length
+    return lambda step: last + (first - last) / 2 * (1 + math.cos(angle * min(max(step - start, 0), length)))
 
 
 def fused(own: Tensor, other: Tensor, share: float) -> Tensor:
