@@ -54,7 +54,6 @@ PL_DC: dict[str, Rule] = {
     "pseudo_nms_iou": (SHARE[0], "an IoU, above 0 and at most 1 (off)"),
     "adapt_keep": COST,
     "category_weight": COST,
-    "category_last": COST,
     "pseudo_no_object": (NOT_NEGATIVE[0], "a weight, at least 0"),
     "depth_threshold": COST,
     "depth_theta": POSITIVE,

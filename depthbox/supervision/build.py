@@ -86,9 +86,7 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
     if mask_head != "condinst":
         raise UsageError(f"this method does not teach model.mask_head={mask_head}; set model.mask_head=condinst")
     _check_head(config, head)
-    for name in ("depth_form", "depth_refine"):
-        if getattr(config, name) != getattr(PlDcConfig(), name) and not depth:
-            raise UsageError(f"method.{name} compares a mask with disparity; set depth.source")
+    _check_depth(config, depth=depth)
     if config.category == "open_clip" and not config.clip.weights:
         raise UsageError("method.category=open_clip needs method.clip.weights=FILE, the weights of method.clip.model")
     if config.kept_by != "two" and config.adapt_on != "off":
@@ -99,11 +97,19 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
     if config.adapt_on in ("off", "counts"):
         _refuse(config, PlDcConfig(), ("lowest", "floors"), "method.", "has no effect; set method.adapt_on=all or kept")
     if config.category == "off":
-        _refuse(
-            config, PlDcConfig(), ("category_weight", "category_last"), "method.", "has no effect; set method.category"
-        )
+        _refuse(config, PlDcConfig(), ("category_weight",), "method.", "has no effect; set method.category")
     if config.category != "open_clip":
         _refuse(config, PlDcConfig(), ("clip",), "method.", "has no effect; set method.category=open_clip")
+
+
+def _check_depth(config: PlDcConfig, *, depth: bool) -> None:
+    """Of what disparity says about pseudo masks."""
+    for name in ("depth_form", "depth_refine"):
+        if getattr(config, name) != getattr(PlDcConfig(), name) and not depth:
+            raise UsageError(f"method.{name} compares a mask with disparity; set depth.source")
+    if config.pseudo_nms_iou == 1 and (config.depth_form == "relief" or config.depth_refine):
+        cause = "gives what masks share to one of them, so that doubles would lose it to each other"
+        raise UsageError(f"the relief of method.depth_form and depth_refine {cause}: set method.pseudo_nms_iou=0.7")
     if config.depth_form == "off":
         _refuse(config, PlDcConfig(), ("depth_threshold",), "method.", "has no effect; set method.depth_form")
     if config.depth_form not in ("A", "B"):

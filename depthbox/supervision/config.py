@@ -196,7 +196,7 @@ class PlDcConfig(OneView):
     their classes, the best stays (ours; 1: all do). `adapt_on` counts (ours, after LabelMatch, arXiv 2206.06608): of each class the best, as many an image as
     labelled images hold, if they reach the thresholds; all or kept: thresholds a class that follow the qualities of its predictions, never below `floors` (class,
     mask; 0 published); they start between `lowest` (T_min) and those above, the higher the more of the labelled objects are of the class. Averages keep
-    `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to `category_last` over the run: prototypes of the teacher's features,
+    `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run: prototypes of the teacher's features,
     CLIP, or (ours) the backbone as it was before training, shown each object cut out, and its disparity where there is one.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
     no background: most of what is not kept may be an object). `depth_form` is a third quality that must reach `depth_threshold`: S_dmatch in form A or B, or (ours) the
@@ -220,7 +220,6 @@ class PlDcConfig(OneView):
     floors: tuple[float, float] = (0.6, 0.75)
     category: Literal["off", "prototypes", "cut_outs", "open_clip"] = "prototypes"
     category_weight: float = 0.5
-    category_last: float = added(0.0)
     clip: ClipConfig = ClipConfig()
     uncertainty: bool = True
     pseudo_no_object: float = added(0.1)

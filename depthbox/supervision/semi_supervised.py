@@ -42,7 +42,7 @@ class SemiSupervised:
         device = next(student.parameters()).device
         self.thresholds = _thresholds(config, classes, device)
         self.prior = _prior(config, student, classes.names, device, depth=depth)
-        share = correction_share(self.start, steps, first=config.category_weight, last=config.category_last)
+        share = correction_share(self.start, steps, first=config.category_weight)
         teacher = Teacher(student, start=self.start, keep=config.keep) if self.start < steps else None
         parts, usual = (self.thresholds, self.prior, share), classes.objects_an_image
         self.teaching = None if teacher is None else Teaching(config, teacher, *parts, objects_an_image=usual)

@@ -7,9 +7,11 @@ from torch import Tensor
 from depthbox.ops.discriminant import SHRINK, discriminant
 
 
-def kept(rows: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+def logits(asked: Tensor, rows: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Of the rows `asked`, as `rows` teach."""
     one_hot = torch.nn.functional.one_hot(labels, classes).double()
-    return one_hot.sum(0), one_hot.T @ rows, rows.T @ rows
+    weights, offsets = discriminant(one_hot.sum(0), one_hot.T @ rows, rows.T @ rows)
+    return asked @ weights + offsets
 
 
 def test_it_is_the_textbook_s_discriminant_of_scaled_rows():
@@ -23,7 +25,7 @@ def test_it_is_the_textbook_s_discriminant_of_scaled_rows():
     directions = np.linalg.solve(shrunk, means.T)
     wanted = scaled @ directions - 0.5 * np.einsum("kd,dk->k", means, directions)
     values, named = torch.from_numpy(rows), torch.from_numpy(labels)
-    torch.testing.assert_close(discriminant(values, *kept(values, named, 3)), torch.from_numpy(wanted))
+    torch.testing.assert_close(logits(values, values, named, 3), torch.from_numpy(wanted))
 
 
 def test_few_examples_of_many_dimensions_tell_classes_apart():
@@ -38,7 +40,7 @@ def test_few_examples_of_many_dimensions_tell_classes_apart():
 
     rows, labels = drawn(40)
     others, names = drawn(80)
-    said = discriminant(others, *kept(rows, labels, 4)).argmax(1)
+    said = logits(others, rows, labels, 4).argmax(1)
     nearest = torch.cdist(others, torch.stack([rows[labels == k].mean(0) for k in range(4)])).argmin(1)
     right, right_of_nearest = ((one == names).double().mean() for one in (said, nearest))
     assert right > 0.85 and right > right_of_nearest + 0.2
@@ -46,7 +48,6 @@ def test_few_examples_of_many_dimensions_tell_classes_apart():
 
 def test_no_examples_and_one_example_are_finite():
     rows = torch.randn(3, 6).double()
-    nothing = kept(rows[:0], torch.zeros(0, dtype=torch.long), 2)
-    assert not discriminant(rows, *nothing).any()
-    assert discriminant(rows, *kept(rows[:1], torch.tensor([1]), 2)).isfinite().all()
-    assert discriminant(rows[:0], *kept(rows, torch.tensor([0, 1, 1]), 2)).shape == (0, 2)
+    assert not logits(rows, rows[:0], torch.zeros(0, dtype=torch.long), 2).any()
+    assert logits(rows, rows[:1], torch.tensor([1]), 2).isfinite().all()
+    assert logits(rows[:0], rows, torch.tensor([0, 1, 1]), 2).shape == (0, 2)

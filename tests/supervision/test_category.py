@@ -9,8 +9,6 @@ from depthbox.supervision.parts.category import PrototypeBank, Shown, correction
 def test_the_share_falls_along_half_a_cosine():
     share = correction_share(20, 120, first=0.5)
     assert [round(share(step), 4) for step in (0, 20, 70, 120, 200)] == [0.5, 0.5, 0.25, 0.0, 0.0]
-    kept = correction_share(20, 120, first=0.8, last=0.4)
-    assert [round(kept(step), 4) for step in (0, 20, 70, 120, 200)] == [0.8, 0.8, 0.6, 0.4, 0.4]
 
 
 def test_fusing_changes_a_class_only_where_the_other_is_surer():

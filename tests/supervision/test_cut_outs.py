@@ -38,7 +38,7 @@ def scene(kind: int, *, x: int = 16, known: bool = True, stride: int = 4) -> Sho
 
 def taught(*, depth: bool) -> CutOuts:
     prior = CutOuts(Stage(), 4, depth=depth)
-    for x in (8, 16, 20, 28, 36, 44):
+    for x in (8, 16, 20, 28, 36, 44) * 2:
         rows = [prior.described(scene(kind, x=x, known=depth, stride=1), labelled=True) for kind in (0, 1, 2)]
         prior.learn(torch.cat(rows), torch.tensor([0, 1, 2]))
     return prior
@@ -76,6 +76,27 @@ def test_shapes_are_named_and_what_is_not_known_is_left_open():
     said = prior.probabilities(rows)
     assert said[:, :3].argmax(1).tolist() == [0, 1, 2] * 2 and said[:, 3].isnan().all()
     assert torch.allclose(said[:, :3].sum(1), torch.ones(6))
+
+
+def test_of_a_few_examples_nothing_is_said():
+    prior = CutOuts(Stage(), 3, depth=True)
+    rows = torch.cat([prior.described(scene(kind)) for kind in (0, 1, 2)])
+    for _ in range(9):
+        prior.learn(rows, torch.tensor([0, 1, 2]))
+    assert prior.probabilities(rows).isnan().all()
+    prior.learn(rows, torch.tensor([0, 1, 2]))
+    assert prior.probabilities(rows).argmax(1).tolist() == [0, 1, 2]
+
+
+def test_a_large_object_is_averaged_and_not_picked_from():
+    fine = scene(0)
+    board = torch.zeros(1, 512, 512)
+    board[:, ::2, ::2], board[:, 1::2, 1::2] = 1, 1
+    large = Shown(image=board.expand(3, -1, -1), disparity=None, features=None, masks=torch.ones(1, 128, 128))
+    photo, _ = cut_out(large, edge=0.5)
+    middle = photo[0, :, 16:48, 16:48]
+    assert middle.std() < 0.15 and middle.mean() == pytest.approx(0.5, abs=0.02)
+    assert cut_out(fine, edge=0.5)[0].shape == photo.shape
 
 
 def test_disparity_tells_apart_what_looks_alike():

@@ -9,7 +9,7 @@ from depthbox.ops.masks import box_masks
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.depth_quality import checked_by_depth, depth_quality, refined, relief_quality
 from depthbox.supervision.parts.matching import right_similarity
-from depthbox.supervision.parts.pseudo_labels import PseudoLabels, boxed_by_masks, full_size
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, full_size
 
 SIZE = (96, 128)
 BOX = torch.tensor([[30.0, 20.0, 94.0, 76.0]])
@@ -88,7 +88,8 @@ def test_a_mask_of_which_no_depth_is_known_stays_as_it_is() -> None:
     views = views_of(torch.full((24, 32), torch.nan))
     config = vary(PlDcConfig(), {"depth_form": "relief", "depth_refine": True})
     kept = checked_by_depth(labels, views, 0, config)
-    assert len(kept.labels) == 1 and torch.equal(kept.logits > 0, labels.logits > 0)
+    assert len(kept.labels) == 1 and torch.equal(kept.logits, labels.logits)
+    assert torch.equal(kept.boxes_xyxy, labels.boxes_xyxy)
 
 
 @pytest.mark.parametrize("boxes", [True, False])
@@ -102,7 +103,10 @@ def test_refined_masks_and_boxes_are_nearer_to_the_object(boxes: bool) -> None:
     assert iou(better.logits[0] > 0, truth) > iou(drawn, truth) + 0.1
     if boxes:
         assert (better.boxes_xyxy - BOX).abs().max() < (small.boxes_xyxy - BOX).abs().max()
-        assert torch.equal(better.boxes_xyxy, boxed_by_masks(better).boxes_xyxy)
+        (one,) = full_size(better)
+        x0, y0, x1, y1 = better.boxes_xyxy[0].int().tolist()
+        assert one[y0:y1, x0:x1].sum() == one.sum()
+        assert one[y0].any() and one[y1 - 1].any() and one[:, x0].any() and one[:, x1 - 1].any()
     else:
         assert better.boxes_xyxy is None
 
@@ -115,11 +119,15 @@ def test_a_flat_scene_corrects_nothing_and_no_mask_vanishes() -> None:
     assert (refined(labels, noisy).logits > 0).flatten(1).any(1).all()
 
 
-def test_the_box_of_a_mask_is_tight_at_full_size() -> None:
-    (one,) = full_size(labels_of([oval(BOX[0])]))
-    x0, y0, x1, y1 = boxed_by_masks(labels_of([oval(BOX[0])])).boxes_xyxy[0].int().tolist()
-    assert one[y0:y1, x0:x1].sum() == one.sum()
-    assert one[y0].any() and one[y1 - 1].any() and one[:, x0].any() and one[:, x1 - 1].any()
+def test_only_what_disparity_knows_is_corrected() -> None:
+    """Padding is as unknown as a hole."""
+    truth = oval(BOX[0])
+    disparity = tilted(truth)
+    disparity[:, 20:] = torch.nan
+    small = labels_of([oval(BOX[0], grown=0.75)], torch.tensor([[38.0, 27.0, 86.0, 69.0]]), sure=1.0)
+    better = refined(small, disparity)
+    assert torch.equal(better.logits[..., 20:], small.logits[..., 20:])
+    assert not torch.equal(better.logits[..., :20] > 0, small.logits[..., :20] > 0)
 
 
 def test_without_labels_there_is_nothing_to_say() -> None:
@@ -128,4 +136,3 @@ def test_without_labels_there_is_nothing_to_say() -> None:
     assert not len(checked_by_depth(none, views, 0, config).labels)
     some = labels_of([oval(BOX[0])])
     assert checked_by_depth(some, views, 0, PlDcConfig()) is some
-    assert not len(boxed_by_masks(labels_of([], torch.zeros(0, 4))).boxes_xyxy)

@@ -133,6 +133,16 @@ def test_depth_keeps_fewer(form):
     assert method.losses(student, mixed_batch(depth=True), START).figures["pseudo/kept_an_image"] > 0
 
 
+def test_cut_outs_and_relief_serve_queries():
+    ours = {"category": "cut_outs", "depth_form": "relief", "depth_threshold": 0.0, "depth_refine": True}
+    student, method = confident(pseudo_nms_iou=0.9, **ours)
+    for step in range(START, START + 12):
+        losses = method.losses(student, mixed_batch(depth=True), step)
+    assert losses.terms["pseudo_mask_bce"] > 0 and losses.figures["pseudo/kept_an_image"] > 0
+    bank = method.modules()["category"]
+    assert bank.number.sum() > 20 and bank.probabilities(torch.zeros(1, bank.width)).isfinite().any()
+
+
 def test_a_mask_where_no_disparity_is_known_is_not_judged_by_it():
     student, method = confident(depth_form="B", depth_threshold=0.999)
     batch = mixed_batch(depth=True)

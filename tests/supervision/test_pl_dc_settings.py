@@ -53,9 +53,15 @@ def test_a_setting_without_effect_is_refused(config, head, said):
 
 
 def test_the_scale_of_a_step_is_of_s_dmatch_alone():
-    config = vary(PlDcConfig(), {"depth_form": "relief", "depth_theta": 3.0})
+    config = vary(PlDcConfig(), {"depth_form": "relief", "depth_theta": 3.0, "pseudo_nms_iou": 0.7})
     with pytest.raises(UsageError, match=r"method\.depth_theta=3\.0 has no effect; set method\.depth_form=A or B"):
         check_method(config, depth=True, mask_head="condinst", head="query")
+
+
+@pytest.mark.parametrize("settings", [{"depth_form": "relief"}, {"depth_refine": True}])
+def test_the_relief_needs_masks_without_doubles(settings):
+    with pytest.raises(UsageError, match=r"set method\.pseudo_nms_iou=0\.7"):
+        check_method(vary(PlDcConfig(), settings), depth=True, mask_head="condinst", head="query")
 
 
 @pytest.mark.parametrize(

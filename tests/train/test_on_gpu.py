@@ -1,10 +1,12 @@
 """Every method on a GPU: the losses of a step are those of the CPU, and a run in bfloat16, with a teacher, ends with numbers."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from confident_detector import confident_detector
 from tiny_data import tiny_experiment, write_tiny_data
 from tiny_dense import SEVERAL_TASKS, tiny_dense, write_tiny_dense
 from tiny_video import tiny_sde, write_tiny_video
@@ -13,6 +15,7 @@ from depthbox.core.config import vary
 from depthbox.data.local import local_batches
 from depthbox.data.pack import unpack
 from depthbox.experiment import Experiment
+from depthbox.train.context import RunContext
 from depthbox.train.launch import run
 from depthbox.train.prepare import prepare
 from depthbox.train.state import make_state
@@ -28,14 +31,9 @@ BOXES = DEPTH | {
     "method.weights.depth_relief": 1.0,
     "method.weights.relief_bce": 1.0,
 }
-KEPT = {"method.mask_threshold": 0.1, "method.class_threshold": 0.06, "method.detector.class_from": 0.1}
-RELIEF = {
-    "model.head": "dynamic",
-    "model.weights": "auto",
-    "method.depth_form": "relief",
-    "method.depth_refine": True,
-    "method.category": "cut_outs",
-}
+KEPT = {"method.mask_threshold": 0.0, "method.class_threshold": 0.01, "method.detector.class_from": 0.1}
+DETECTOR = DYNAMIC | DEPTH | KEPT | {"model.head": "dynamic", "model.channels": 32}
+RELIEF = {"method.depth_form": "relief", "method.depth_threshold": 0.0, "method.depth_refine": True, "method.pseudo_nms_iou": 0.7, "method.category": "cut_outs"}  # fmt: skip
 FEW = {"data.train.labelled": "split.txt", "method.burn_in": 0.3, "batch_size": 4}
 ADAPTED = {"method.adapt_on": "all", "method.lowest": (0.1, 0.1), "method.floors": (0.0, 0.0)}
 INSTANCES: dict[str, tuple[str, dict]] = {
@@ -44,9 +42,8 @@ INSTANCES: dict[str, tuple[str, dict]] = {
     "box_depth": ("box_depth", DYNAMIC | BOXES),
     "box_depth, plane": ("box_depth", DYNAMIC | DEPTH | {"method.depth_form": "plane", "method.depth_veto": 8.0}),
     "pl_dc": ("pl_dc", QUERY | FEW | ADAPTED | {"method.query.points.number": 64}),
-    "pl_dc, a detector": ("pl_dc", DYNAMIC | FEW | KEPT | {"model.head": "dynamic"}),
-    "pl_dc, relief": ("pl_dc", DYNAMIC | FEW | KEPT | DEPTH | RELIEF),
-    "pl_dc, depth": ("pl_dc", DYNAMIC | FEW | KEPT | DEPTH | {"model.head": "dynamic", "method.depth_form": "B"}),
+    "pl_dc, relief": ("pl_dc", DETECTOR | FEW | RELIEF),
+    "pl_dc, depth": ("pl_dc", DETECTOR | FEW | {"method.depth_form": "B", "method.depth_threshold": 0.0}),
 }  # fmt: skip
 OTHERS = ("sde", "depth_ssda", "depth_ssda, several tasks")
 
@@ -56,6 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_tiny_data(folder / "instances")
     (folder / "instances" / "split.txt").write_text("2\n5\n")
+    confident_detector(folder / "instances", folder)
     write_tiny_video(folder / "video")
     write_tiny_dense(folder / "dense")
     return folder
@@ -64,6 +62,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def experiment(name: str, data: Path, out: Path, **changes: object) -> Experiment:
     if name in INSTANCES:
         method, settings = INSTANCES[name]
+        if method == "pl_dc" and settings.get("model.head") == "dynamic":
+            changes["model.init"] = str(data / "confident.safetensors")
         return tiny_experiment(data / "instances", out, method, **{**settings, **changes})
     if name == "sde":
         return tiny_sde(data / "video", out, **changes)
@@ -89,8 +89,16 @@ def test_a_step_has_the_losses_of_the_cpu(name: str, data: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", [*INSTANCES, *OTHERS])
-def test_a_run_in_bfloat16_ends_with_numbers(name: str, data: Path, tmp_path: Path) -> None:
+def test_a_run_in_bfloat16_ends_with_numbers(name: str, data: Path, tmp_path: Path, monkeypatch) -> None:
     changes = {"device": "cuda", "schedule.precision": "auto"}
+    kept, log = [], RunContext.log
+
+    def logged(self: RunContext, metrics: Mapping[str, float], *, step: int) -> None:
+        kept.append(metrics.get("pseudo/kept_an_image", 0.0))
+        log(self, metrics, step=step)
+
+    monkeypatch.setattr(RunContext, "log", logged)
     found = run(vary(experiment(name, data, tmp_path), changes))
+    assert max(kept) > 0 or not name.startswith("pl_dc, ")
     assert found.scores and not [name for name, value in found.scores.items() if math.isinf(value)]
     assert not (tmp_path / "bad_steps.jsonl").exists()

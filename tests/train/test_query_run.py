@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from confident_detector import confident_detector
+from safetensors.torch import load_file
 from tiny_data import tiny_experiment, write_tiny_data
 from weights import same_weights
 
@@ -110,19 +110,6 @@ DETECTOR = {
 }
 
 
-def confident_detector(data: Path, folder: Path) -> Path:
-    """Weights of a detector that says something: one fresh from its start is sure of 0.01 everywhere, which is no candidate."""
-    small = {"model.channels": 32, "schedule.steps": 1, "data.processes": 0}
-    run(tiny_experiment(data, folder / "start", "full", **{"data.train.annotations": "masks_train.json", **small}))
-    file = folder / "start" / "model.safetensors"
-    with safe_open(file, "pt") as opened:
-        said = opened.metadata()
-    state = load_file(file)
-    state["detector.classify.bias"] += 4.0
-    save_file(state, folder / "confident.safetensors", metadata=said)
-    return folder / "confident.safetensors"
-
-
 @pytest.mark.parametrize("method", ["pl_dc", "detector", "box_depth"])
 def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_path, method, monkeypatch):
     """Either head with three kinds of images, colour and built-in disparity; `box_depth` with masks and boxes."""
@@ -143,7 +130,7 @@ def test_a_run_of_masks_boxes_and_nothing_goes_on_to_the_same_bits(data, tmp_pat
     elif method == "detector":
         start = confident_detector(data, tmp_path)
         ours = {"method.category": "cut_outs", "method.depth_form": "relief", "method.depth_threshold": 0.0}
-        ours |= {"method.depth_refine": True, "model.init": str(start)}
+        ours |= {"method.pseudo_nms_iou": 0.7, "method.depth_refine": True, "model.init": str(start)}
         method, settings = "pl_dc", shared | DETECTOR | ours
         terms = {"projection", "depth_affinity", "mask_bce", "pseudo_class", "pseudo_depth_affinity"}
     else:

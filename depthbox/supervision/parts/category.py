@@ -1,4 +1,4 @@
-"""A second opinion on the class of a pseudo mask (PL-DC, dynamic category correction), from features of the mask alone."""
+"""A second opinion on the class of a pseudo mask (PL-DC, dynamic category correction), from what is in the mask alone."""
 
 import math
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Shown:
     """Float "3 H W" in 0..1."""
     disparity: Tensor | None
     """Float "1 H W" in 0..1, NaN where unknown."""
-    features: Tensor
-    """The teacher's, "C h w"."""
+    features: Tensor | None
+    """The teacher's, "C h w"; None for who does not ask for them."""
     masks: Tensor
     """Float "N h w" in 0..1, the same photo at any stride."""
 
@@ -33,6 +33,8 @@ class CategoryPrior(Protocol):
 
     of_kept: bool
     """Whether it learns from pseudo labels too."""
+    of_features: bool
+    """Whether it knows objects by the teacher's features."""
     width: int
     """Of a description."""
 
@@ -49,11 +51,10 @@ class CategoryPrior(Protocol):
         ...
 
 
-def correction_share(start: int, steps: int, *, first: float, last: float = 0.0) -> Schedule:
-    """How much the second opinion counts: `first` at `start`, half a cosine down to `last` (published: 0) at the end of the run."""
+def correction_share(start: int, steps: int, *, first: float) -> Schedule:
+    """How much the second opinion counts: `first` at `start`, half a cosine down to 0 at the end of the run."""
     length = max(steps - start, 1)
-    angle = math.pi / length
-    return lambda step: last + (first - last) / 2 * (1 + math.cos(angle * min(max(step - start, 0), length)))
+    return lambda step: first / 2 * (1 + math.cos(math.pi * min(max((step - start) / length, 0.0), 1.0)))
 
 
 def fused(own: Tensor, other: Tensor, share: float) -> Tensor:
@@ -83,7 +84,7 @@ class PrototypeBank(nn.Module):
     Needs no download. Sums are taken over ranks, so every rank has the same bank.
     """
 
-    of_kept = True
+    of_kept = of_features = True
     prototypes: Tensor
     seen: Tensor
 
@@ -94,6 +95,7 @@ class PrototypeBank(nn.Module):
         self.register_buffer("seen", torch.zeros(classes))
 
     def described(self, shown: Shown, *, labelled: bool = False) -> Tensor:
+        assert shown.features is not None
         return mask_pooled(shown.features, shown.masks)
 
     @torch.no_grad()

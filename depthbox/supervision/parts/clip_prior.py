@@ -21,7 +21,7 @@ class ClipPrior(nn.Module):
     Raises `UsageError` where open_clip is missing or knows no such model, `InputError` where the file cannot be used.
     """
 
-    of_kept = False
+    of_kept = of_features = False
     mean: Tensor
     std: Tensor
     texts: Tensor

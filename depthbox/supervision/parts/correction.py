@@ -23,14 +23,16 @@ class Looked:
     """None where there is no image."""
     images: Tensor
     """Int64: indices into the batch, first those without labels."""
+    features: bool
+    """Whether the teacher looked at all of them, so that it has features of each; else at those without labels alone."""
     mixed: bool
 
     def shown(self, at: int, masks: Tensor) -> Shown:
         """Float masks "N h w" in the image that is counted by `at`."""
-        assert self.said is not None
         views, image = self.batch.views, int(self.images[at])
         disparity = None if views.disparity is None else views.disparity[image]
-        return Shown(image=views.weak[image], disparity=disparity, features=self.said.features(at), masks=masks)
+        features = self.said.features(at) if self.features and self.said is not None else None
+        return Shown(image=views.weak[image], disparity=disparity, features=features, masks=masks)
 
 
 def corrected(

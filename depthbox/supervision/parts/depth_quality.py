@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image, masks_to_boxes
 
 from depthbox.core.batch import Views
 from depthbox.core.shapes import MASK_STRIDE
@@ -13,7 +13,7 @@ from depthbox.ops.masks import box_masks
 from depthbox.ops.relief import Relief, relief_of
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.matching import depth_agreement, depth_known, right_similarity
-from depthbox.supervision.parts.pseudo_labels import PseudoLabels, boxed_by_masks
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, full_size
 from depthbox.supervision.parts.relief import sampled_disparity
 
 __all__ = ["checked_by_depth", "depth_quality", "refined", "relief_quality"]
@@ -54,7 +54,7 @@ def depth_quality(logits: Tensor, similarity: Tensor, size_hw: tuple[int, int], 
 
 def relief_quality(kept: PseudoLabels, disparity: Tensor) -> tuple[Tensor, Tensor]:
     """IoU of each mask [m > 0] with what stands out in its box, "N" in 0..1, over the cells whose `disparity` "h w" is known; and whether it has any, and a
-    background: bool "N"."""
+    background: bool "N". What masks share belongs to one of them, by disparity, so doubles must be gone. Flat things (a rug, a window) stand out of nothing."""
     relief, _ = _relief(kept, disparity, reach=0.0)
     mask = (kept.logits > 0) & disparity.isfinite()
     return _iou(mask, relief.stands_out), relief.known & mask.flatten(1).any(1)
@@ -63,16 +63,29 @@ def relief_quality(kept: PseudoLabels, disparity: Tensor) -> tuple[Tensor, Tenso
 def refined(kept: PseudoLabels, disparity: Tensor) -> PseudoLabels:
     """In its box and `REACH` around it a mask gains what stands out and loses what does not, the more it agrees with the relief already:
 
-        m' = clip(m, -SURE, SURE) + a * signs,  a = IoU(m > 0, stands out).
+        m' = clip(m, -SURE, SURE) + a * signs,  a = IoU(m > 0, stands out),
 
-    The box of a detection becomes that of its mask. A mask never vanishes.
+    in cells whose disparity is known, of masks that agree at all. The box of a detection becomes that of its corrected mask. A mask that would lose its last
+    pixel stays.
     """
     relief, inside = _relief(kept, disparity, reach=REACH)
-    mask = (kept.logits > 0) & disparity.isfinite()
-    agreement = _iou(mask & inside, relief.stands_out) * relief.known
-    corrected = kept.logits.clamp(-SURE, SURE) + agreement[:, None, None] * relief.signs
-    better = replace(kept, logits=torch.where(inside, corrected, kept.logits))
-    return better if kept.boxes_xyxy is None else boxed_by_masks(better)
+    known = disparity.isfinite()
+    agreement = _iou((kept.logits > 0) & inside & known, relief.stands_out) * relief.known
+    told = inside & known & (agreement > 0)[:, None, None]
+    signs = agreement[:, None, None] * relief.signs
+    better = replace(kept, logits=torch.where(told, kept.logits.clamp(-SURE, SURE) + signs, kept.logits))
+    changed = (agreement > 0) & full_size(better).flatten(1).any(1)
+    better = replace(kept, logits=torch.where(changed[:, None, None], better.logits, kept.logits))
+    return better if kept.boxes_xyxy is None else _boxed(better, changed)
+
+
+def _boxed(kept: PseudoLabels, changed: Tensor) -> PseudoLabels:
+    """With the tight boxes, in pixels, of the masks that were `changed`."""
+    assert kept.boxes_xyxy is not None
+    boxes = kept.boxes_xyxy.clone()
+    tight = masks_to_boxes(full_size(kept.taken(changed.nonzero()[:, 0])))
+    boxes[changed] = tight + tight.new_tensor([0, 0, 1, 1])
+    return replace(kept, boxes_xyxy=boxes)
 
 
 def _relief(kept: PseudoLabels, disparity: Tensor, *, reach: float) -> tuple[Relief, Tensor]:

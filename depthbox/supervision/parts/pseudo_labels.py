@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import masks_to_boxes
 
 from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
@@ -15,7 +14,7 @@ from depthbox.ops.masks import aligned_bilinear
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.query_terms import QueryTargets
 
-__all__ = ["PseudoLabels", "Verdict", "as_targets", "believed", "boxed_by_masks", "full_size", "uncertainty", "verdict"]
+__all__ = ["PseudoLabels", "Verdict", "as_targets", "believed", "full_size", "uncertainty", "verdict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +89,6 @@ def as_targets(kept: PseudoLabels, *, weigh_pixels: bool) -> QueryTargets:
 def full_size(kept: PseudoLabels) -> Tensor:
     """Bool masks "N H W"."""
     return _enlarged(kept) > 0
-
-
-def boxed_by_masks(kept: PseudoLabels) -> PseudoLabels:
-    """With the tight boxes, in pixels, of the masks at full size, of which each has a pixel."""
-    tight = masks_to_boxes(full_size(kept))
-    return replace(kept, boxes_xyxy=tight + tight.new_tensor([0, 0, 1, 1]))
 
 
 def _enlarged(kept: PseudoLabels) -> Tensor:

@@ -52,14 +52,15 @@ class Teaching:
     @torch.no_grad()
     def labels(self, batch: Batch, labelled: Tensor, unlabelled: Tensor, step: int) -> Taught:
         """Every rank calls it at every step from the teacher's start on, with however few images."""
-        # The labelled images are looked at for the features that the second opinion learns from.
-        seen = torch.cat((unlabelled, labelled)) if self.prior is not None else unlabelled
+        images, features = torch.cat((unlabelled, labelled)), self.prior is not None and self.prior.of_features
+        # The labelled ones for the features that a second opinion may learn from.
+        seen = images if features else unlabelled
         said = look(self.model, batch.views, seen) if len(seen) else None
         kept = [self._of_image(batch, said, at, i) for at, i in enumerate(unlabelled.tolist())] if said else []
         self.thresholds.agree()
         before = [one.labels for one in kept]
         if self.prior is not None:
-            looked = Looked(batch=batch, said=said, images=seen, mixed=self.model.mixed)
+            looked = Looked(batch=batch, said=said, images=images, features=features, mixed=self.model.mixed)
             kept = corrected(self.prior, looked, kept, share=self.share(step))
         elif self.config.detector.class_from:
             kept = [one.named(one.labels, said.probabilities(at, one.query)) for at, one in enumerate(kept) if said]
