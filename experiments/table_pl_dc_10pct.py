@@ -16,5 +16,5 @@ TABLE = replace(
     LADDER,
     base=vary(LADDER.base, {"data.train.labelled": "annotations/semi_splits.json:labelled_10pct"}),
     seeds=(0,),
-    rows={name: LADDER.rows[name] for name in ("supervised only", "PL-DC")},
+    rows={name: LADDER.rows[name] for name in ("supervised only", "PL-DC", "PL-DC, cut-outs and relief")},
 )

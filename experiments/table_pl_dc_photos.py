@@ -28,5 +28,5 @@ TABLE = replace(
     LADDER,
     base=vary(LADDER.base, WORKING_POINT),
     seeds=(0,),
-    rows={name: LADDER.rows[name] for name in ("supervised only", "PL-DC", "all labels")},
+    rows={name: LADDER.rows[name] for name in ("supervised only", "PL-DC", "PL-DC, cut-outs alone", "all labels")},
 )
