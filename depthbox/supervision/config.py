@@ -199,7 +199,7 @@ class PlDcConfig(OneView):
     `adapt_keep` an image. `category` is who corrects the class, from the share `category_weight` falling to 0 over the run: prototypes of the teacher's features,
     CLIP, or (ours) the backbone as it was before training, shown each object cut out, and its disparity where there is one.
     `uncertainty` weighs the pixels of `pseudo_mask_bce`. `pseudo_no_object` is what "no object" weighs on unlabelled images (0.1 published; at 0, ours, they teach
-    no background: most of what is not kept may be an object). `depth_form` is a third quality that must reach `depth_threshold`: S_dmatch in form A or B, or (ours) the
+    no background: most of what is not kept may be an object). `depth_form` is a third quality that must reach `depth_threshold` where disparity is known: S_dmatch in form A or B, or (ours) the
     agreement with the relief of disparity (0.5 is good); `depth_refine` (ours) corrects masks by that relief (`parts/depth_quality.py`).
     `boxed` is about images with boxes alone, and about the affinities of pseudo masks. With `model.head=dynamic` (ours) `detector` stands in for `weights` and
     `query`; class quality is then the detection's score, which stays low (0.5 is a sure one): thresholds for it are lower.
