@@ -8,6 +8,7 @@ from depthbox.core.batch import Instances, Views
 from depthbox.core.shapes import MASK_STRIDE
 from depthbox.ops.masks import box_masks
 from depthbox.ops.relief import relief_masks
+from depthbox.supervision.parts.box_terms import at_masks
 from depthbox.supervision.parts.pseudo_masks import PseudoMasks
 
 __all__ = ["relief_targets", "sampled_disparity"]
@@ -29,5 +30,4 @@ def sampled_disparity(views: Views) -> torch.Tensor:
     """Disparity "B h w" at the pixels where masks are sampled, NaN where unknown or padded: an average over a cell would blur the very step that is
     looked for."""
     assert views.disparity is not None
-    known = views.disparity[:, 0].masked_fill(~views.valid, torch.nan)
-    return known[:, MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
+    return at_masks(views.disparity[:, 0]).masked_fill(~at_masks(views.valid), torch.nan)
