@@ -9,8 +9,8 @@ from depthbox.core.errors import UsageError
 from depthbox.experiment import name_of
 from depthbox.recipes import RECIPES, recipe
 from depthbox.recipes_paper import PAPERS, paper
-from depthbox.supervision.build import check_method, check_ssda
 from depthbox.supervision.config import DepthSsdaConfig
+from depthbox.supervision.refused import check_method, check_ssda
 from depthbox.train.optimizer import build_optimizer, learning_rate
 from depthbox.train.state import initial_model
 
@@ -22,7 +22,11 @@ PUBLISHED = {
         "schedule.learning_rate": 0.01, "schedule.steps": 90_000, "schedule.decay": "steps", "batch_size": 16,
         "method.warm_up": 10_000 / 90_000, "method.weights.box_prior": 0.0, "method.weights.depth_affinity": 1.0,
         "method.weights.depth_relief": 0.0, "method.distillation.keep": 0.999, "method.distillation.box_cost": 0.1,
-        "method.distillation.depth_cost": 0.3, "method.distillation.threshold": 0.5,
+        "method.distillation.depth_cost": 0.3, "method.distillation.threshold": 0.5, "method.distillation.depth_cost_falls": True,
+        "method.distillation.form": "B", "method.distillation.all_detections": True, "method.distillation.matching": "depth_aware",
+        "method.depth_form": "difference", "method.depth_theta": 2.0, "method.depth_threshold": 0.5, "method.color_threshold": 0.3,
+        "method.dilation": 2, "method.depth_inside_only": False, "method.masks_per_image": 64,
+        **{f"method.weights.{name}": 1.0 for name in ("projection", "color_affinity", "instance_depth", "pseudo_mask")},
     },
     "full": {"model.backbone": "resnet50", "model.mask_head": "condinst", "schedule.steps": 90_000, "method.weights.mask_bce": 0.0},
     "pl_dc": {
@@ -30,10 +34,18 @@ PUBLISHED = {
         "model.query.deformable": 6, "method.query.points.number": 12_544, "schedule.optimizer": "adamw",
         "schedule.learning_rate": 1e-4, "schedule.weight_decay": 1e-4, "schedule.clip_norm": 0.01,
         "schedule.steps": 368_750, "method.burn_in": 20_000 / 368_750, "method.keep": 0.9996, "batch_size": 16,
-        "data.labelled_share": 0.5, "method.class_threshold": 0.85, "method.mask_threshold": 0.9,
+        "data.labelled_share": 0.5, "method.class_threshold": 0.85, "method.mask_threshold": 0.9, "method.min_pixels": 5,
+        "method.category_weight": 0.5, "method.adapt_on": "off", "method.adapt_keep": 0.9996, "method.kept_by": "two", "method.uncertainty": True,
+        "method.query.cost_class": 2.0, "method.query.cost_bce": 5.0, "method.query.cost_dice": 5.0, "method.query.no_object": 0.1,
+        "method.query.points.oversample": 3.0, "method.query.points.uncertain": 0.75,
+        **{f"method.weights.{of}": w for of, w in zip(
+            ("query_class", "query_bce", "query_dice", "pseudo_class", "pseudo_mask_bce", "pseudo_mask_dice"), (2.0, 5.0, 5.0) * 2, strict=True
+        )},
+        "data.views.jitter": 0.4, "data.views.grey": 0.2, "data.views.blur": 0.5, "data.views.erase": 1.0,
     },
     "guided_distillation": {
         "method.kept_by": "class", "method.class_threshold": 0.7, "method.weights.pseudo_class": 4.0, "method.keep": 0.9996,
+        "method.weights.pseudo_mask_bce": 10.0, "method.weights.pseudo_mask_dice": 10.0, "method.uncertainty": False, "method.category": "off",
         "method.query.points.number": 12_544, "schedule.steps": 368_750,
     },
     "depth_ssda": {

@@ -11,8 +11,8 @@ __all__ = ["SemanticViewsConfig", "VideoViewsConfig", "ViewsConfig"]
 class ViewsConfig:
     """Short side of the view in pixels (long side at most `max_side`), its random factor per step, flip, and the strength of the strong view.
 
-    `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; 0 makes the strong view the plain one.
-    `erase` scales the chances of the three random erasings of PL-DC's strong view (1: as published, 0: none).
+    `jitter` is brightness, contrast and saturation (hue a quarter of it), applied with probability 0.8; `grey` and `blur` are probabilities. With all four at
+    0 the strong view is the plain one. `erase` scales the chances of the three random erasings of PL-DC's strong view (1: as published, 0: none).
     """
 
     short_side: int = 256

@@ -52,7 +52,7 @@ def _view(source: Source, rows: Rows, i: int) -> "_Item":
     weak = _resized(rows["image"][i], geometry)
     strong = (
         strong_view(weak, source.views, seed=source.plan.seed, step=step, slot=slot).numpy()
-        if source.views.jitter or source.views.erase
+        if any((source.views.jitter, source.views.grey, source.views.blur, source.views.erase))
         else None
     )
     objects, truth = _objects(source, record, geometry)

@@ -14,6 +14,8 @@ from depthbox.core.rng import generator
 __all__ = ["Plan", "share"]
 
 WINDOW_STEPS = 8
+_HOP = 0.382
+"""Of all images, to what stands in: the golden section, so that no hop of a few lands near another's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,8 @@ class Plan:
         return share(self.batch_size, rank, world_size)
 
     def spare(self, index: int, attempt: int) -> int:
-        """Which image stands in for one that cannot be read."""
-        return (index + attempt) % self.images
+        """Which image stands in for one that cannot be read: one from far away, since what was cut off, or shares a frame of a video, lies side by side."""
+        return (index + round(attempt * _HOP * self.images)) % self.images
 
     def _order(self, epoch: int) -> np.ndarray:
         # By identity: the entry keeps `aspects` alive, and to hash a number an image at every look-up would cost more than the image.

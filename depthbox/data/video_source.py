@@ -7,23 +7,11 @@ import numpy as np
 from depthbox.core.rng import generator
 from depthbox.data.config import VideoViewsConfig
 from depthbox.data.decode import BadImage, Decoded, read_image
-from depthbox.data.plan import Plan
 from depthbox.data.source import Packed, PackedFrames, Rows, Source
 from depthbox.data.video import FrameRecord, VideoData
 from depthbox.data.video_windows import random_window
 
-__all__ = ["VideoPlan", "VideoSource"]
-
-_HOP = 0.382
-"""Of all frames, to what stands in: the golden section, so that no hop of a few lands in the same place of another sequence or gap."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoPlan(Plan):
-    """A frame that cannot be read spoils those beside it as well: what stands in comes from far away."""
-
-    def spare(self, index: int, attempt: int) -> int:
-        return (index + round(attempt * _HOP * self.images)) % self.images
+__all__ = ["VideoSource"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

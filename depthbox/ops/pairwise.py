@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from depthbox.ops.masks import wide
+
 __all__ = [
     "OFFSETS",
     "Edges",
@@ -110,8 +112,9 @@ def weighted_sums(
     """For each source the sum of `pairwise_nll` over its active directed edges, and their number.
 
     logits "N H W", image_index int64 "N" (which image an instance is in), inside bool "N H W" (its box). Edge i -> j is active where the pair
-    is similar, j is valid and i lies in the box (or, for the whole image, i is valid).
+    is similar, j is valid and i lies in the box (or, for the whole image, i is valid). Sums are float32 at least.
     """
+    logits = wide(logits)
     sums = [logits.new_zeros(()) for _ in sources]
     counts = [logits.new_zeros(()) for _ in sources]
     for o, (dy, dx) in enumerate(OFFSETS):

@@ -290,3 +290,7 @@ class DepthSsdaConfig(OneView):
     video: VideoTermsConfig = VideoTermsConfig()
     needs_masks: bool = False
     learns_from: ClassVar[tuple[str, ...]] = ("labels", "none", "source")
+
+
+MethodConfig = BoxDepthConfig | FullConfig | PlDcConfig | SdeConfig
+"""Of `build_method`; depth_ssda has `build_ssda`."""

@@ -11,8 +11,8 @@ from depthbox.depth.disturb import DisturbConfig
 from depthbox.experiment import Experiment, SemanticDataConfig
 from depthbox.models.config import DenseModelConfig
 from depthbox.models.sde_net import input_size
-from depthbox.supervision.build import check_ssda
 from depthbox.supervision.config import DepthSsdaConfig
+from depthbox.supervision.refused import check_ssda
 from depthbox.train.depth_setup import depth_setup
 from depthbox.train.inputs import data_copy, data_root
 from depthbox.train.job import Job

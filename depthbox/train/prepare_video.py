@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import cast
 
 from depthbox.core.errors import InputError, UsageError
+from depthbox.data.plan import Plan
 from depthbox.data.video import FrameRecord, VideoData, read_video
-from depthbox.data.video_source import VideoPlan, VideoSource
+from depthbox.data.video_source import VideoSource
 from depthbox.depth.disturb import DisturbConfig
 from depthbox.evaluate.depth import meaning_of_zero, measured
 from depthbox.experiment import DepthConfig, Experiment, VideoDataConfig, VideoSplitConfig
@@ -42,7 +43,7 @@ def prepare_video(experiment: Experiment, *, run_id: str = "") -> Job:
         _check_scores(train, val, data)
     for finding in [*train.findings, *(val.findings if val else ())]:
         log.warning("%s", finding)
-    plan = VideoPlan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
+    plan = Plan(images=len(train.records), batch_size=experiment.batch_size, seed=experiment.seed)
     plan.share(0, experiment.workers)
     initial_model(experiment, classes=())
     out = Path(experiment.out).absolute()

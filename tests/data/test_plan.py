@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from depthbox.core.errors import UsageError
 from depthbox.data.plan import Plan
+from depthbox.data.source import SPARES
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,6 +75,11 @@ def test_the_order_of_grouped_steps_is_drawn():
     assert len(narrowest) > 2
 
 
-def test_spares_are_the_images_after_it():
-    plan = Plan(images=5, batch_size=2, seed=0)
-    assert [plan.spare(3, attempt) for attempt in range(4)] == [3, 4, 0, 1]
+@pytest.mark.parametrize("images", [*range(1, 12), 60, 1000])
+def test_stand_ins_are_far_away_and_none_is_tried_twice_before_all_have_been(images: int):
+    plan = Plan(images=images, batch_size=1, seed=0)
+    for index in range(images):
+        tried = [plan.spare(index, attempt) for attempt in range(SPARES + 1)]
+        assert tried[0] == index and len(set(tried)) == min(images, SPARES + 1)
+        if images >= 60:
+            assert min(abs(a - index) for a in tried[1:]) > images / 8

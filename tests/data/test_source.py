@@ -115,8 +115,8 @@ def test_disparity_is_not_shifted_against_the_photo(tmp_path, holes):
     assert torch.stack(shifts).mean().abs() < 0.2
 
 
-def test_a_run_without_depth_or_jitter_carries_neither(tmp_path):
-    source = source_of(write_photos(tmp_path), masks=False, views=replace(VIEWS, jitter=0.0))
+def test_a_run_without_depth_or_a_strong_view_carries_neither(tmp_path):
+    source = source_of(write_photos(tmp_path), masks=False, views=replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0))
     packed = source.pack(source.decode([0] * 4, range(4)))
     assert packed.disparity is None and packed.strong is None and packed.masks is None
     assert packed.outcome.inferences == packed.outcome.hits == 0
@@ -124,8 +124,10 @@ def test_a_run_without_depth_or_jitter_carries_neither(tmp_path):
     assert batch.views.strong is batch.views.weak and batch.views.disparity is None and batch.instances[0].masks is None
 
 
-def test_erasings_alone_make_a_strong_view(tmp_path):
-    source = source_of(write_photos(tmp_path), views=replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0, erase=1.0))
+@pytest.mark.parametrize("alone", ["jitter", "grey", "blur", "erase"])
+def test_any_change_alone_makes_a_strong_view(tmp_path, alone):
+    plain = replace(VIEWS, jitter=0.0, grey=0.0, blur=0.0, erase=0.0)
+    source = source_of(write_photos(tmp_path), views=replace(plain, **{alone: 1.0}))
     batch = unpack(source.pack(source.decode([0] * 4, range(4))))
     different = (batch.views.strong != batch.views.weak).any(1)
     assert different.any() and not different[~batch.views.valid].any()
@@ -139,7 +141,7 @@ def test_an_unreadable_photo_gets_a_stand_in_and_is_named(tmp_path):
     packed = pack(source, 0, range(6))
     slots = {int(index): slot for slot, index in enumerate(source.plan.indices(0))}
     expected = list(whole.outcome.indices)
-    expected[slots[1]] = expected[slots[2]] = 3
+    expected[slots[1]], expected[slots[2]] = 3, 4
     assert list(packed.outcome.indices) == expected and packed.weak.shape == whole.weak.shape
     assert sorted({(index, Path(path).name) for index, path, _ in packed.outcome.bad}) == [(1, "1.png"), (2, "2.png")]
     assert {reason for index, _, reason in packed.outcome.bad if index == 2} == {"the file is empty (0 bytes)"}
@@ -153,12 +155,12 @@ def test_an_unreadable_photo_gets_a_stand_in_and_is_named(tmp_path):
 def test_a_stand_in_that_is_too_large_is_made_to_fit(tmp_path):
     """Alone in its batch, a wide photo's stand-in is a tall one."""
     source = source_of(write_photos(tmp_path), batch_size=1, views=replace(VIEWS, scale=(1.0, 1.0)))
-    step = next(step for step in range(6) if source.plan.indices(step)[0] == 4)
-    (tmp_path / "4.png").write_bytes(b"not a photo")
+    step = next(step for step in range(6) if source.plan.indices(step)[0] == 3)
+    (tmp_path / "3.png").write_bytes(b"not a photo")
     packed = pack(source, step, [0])
-    assert packed.outcome.indices == (5,) and packed.weak.shape[-2:] == (64, 64)
+    assert packed.outcome.indices == (5,) and packed.weak.shape[-2:] == (64, 96)
     ((height, width),) = packed.sizes_hw
-    assert height <= 64 and width <= 64 and height / width == pytest.approx(100 / 52, rel=0.05)
+    assert height <= 64 and width <= 96 and height / width == pytest.approx(100 / 52, rel=0.05)
     assert packed.boxes[0][0] == pytest.approx(extent(packed.weak[0, 0] > 127), abs=1.01)
 
 
@@ -167,7 +169,7 @@ def test_too_many_unreadable_photos_end_the_run_in_words(tmp_path):
     for i in range(6):
         (tmp_path / f"{i}.png").write_bytes(b"")
     with pytest.raises(
-        InputError, match=r"\.png: the file is empty.*and 3 images after it cannot be read either.*data validate"
+        InputError, match=r"\.png: the file is empty.*nor can 3 others that would stand in.*data validate"
     ):
         source.decode([0], [0])
 

@@ -170,6 +170,15 @@ def test_faults_are_said_in_one_line(tmp_path, said, spec, expected):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
+def test_zeros_before_digits_are_of_a_photo_s_name(tmp_path):
+    """Photos are often counted from 0 and ids from 1: the split must not label the photo beside the one it names."""
+    (tmp_path / "split.txt").write_text("000001\n000002\n4\n")
+    data = listed(range(9))
+    shifted = replace(data, records=tuple(replace(record, image_id=record.image_id + 1) for record in data.records))
+    assert named_images("split.txt", tmp_path, data) == (1, 2, 4)
+    assert named_images("split.txt", tmp_path, shifted) == (2, 3, 4)
+
+
 def test_a_folder_is_no_split(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         named_images(".", tmp_path, listed([1]))

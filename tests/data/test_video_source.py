@@ -9,8 +9,7 @@ from PIL import Image
 from tiny_video import tiny_sde, write_tiny_video
 
 from depthbox.data.pack import unpack
-from depthbox.data.source import SPARES
-from depthbox.data.video_source import VideoPlan, VideoSource
+from depthbox.data.video_source import VideoSource
 from depthbox.train.prepare import prepare
 
 
@@ -77,13 +76,3 @@ def test_damaged_frames_in_a_row_have_a_stand_in(tmp_path: Path):
         (tmp_path / "video" / "seq_0" / f"frame_{number:03d}.png").write_bytes(b"")
     found = source.decode([0] * 10, list(range(10)))
     assert found["ok"].all() and not set(found["index"]) & {3, 4, 5, 6}
-
-
-@pytest.mark.parametrize("images", [1, 2, 3, 5, 8, 60, 1000])
-def test_stand_ins_are_far_away_and_none_is_tried_twice_before_all_have_been(images: int):
-    plan = VideoPlan(images=images, batch_size=1, seed=0)
-    for index in range(images):
-        tried = [plan.spare(index, attempt) for attempt in range(SPARES + 1)]
-        assert tried[0] == index and len(set(tried)) == min(images, SPARES + 1)
-        if images >= 60:
-            assert min(abs(a - index) for a in tried[1:]) > images / 8

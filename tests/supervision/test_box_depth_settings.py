@@ -6,8 +6,8 @@ import pytest
 
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
-from depthbox.supervision.build import check_method
 from depthbox.supervision.config import BoxDepthConfig
+from depthbox.supervision.refused import check_method
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,29 @@ def test_a_share_of_the_relief_without_a_term_of_relief_is_refused_and_one_of_al
     check_method(vary(cut, {"weights.relief_bce": 1.0}), depth=True, mask_head="condinst")
     with pytest.raises(UsageError, match="method.relief_share"):
         check_method(vary(cut, {"weights.relief_bce": 1.0, "relief_share": 1.0}), depth=True, mask_head="condinst")
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        (
+            {"distillation.start": 1.0, "distillation.confidence": True},
+            r"distillation\.confidence=True needs a teacher",
+        ),
+        ({"distillation.start": 1.0, "weights.pseudo_mask": 3.0}, r"weights\.pseudo_mask=3\.0 needs a teacher"),
+        ({"distillation.start": 1.0, "weights.mask_affinity": 0.1}, r"weights\.mask_affinity=0\.1 needs a teacher"),
+        (
+            {"distillation.matching": "greedy", "distillation.threshold": 0.9},
+            r"distillation\.threshold=0\.9 is of method",
+        ),
+        ({"distillation.matching": "greedy", "distillation.form": "A"}, r"distillation\.form=A is of method"),
+        ({"weights.instance_depth": 5.0}, r"weights\.instance_depth=5\.0 .* set model\.mask_head=depth_guided"),
+    ],
+)
+def test_a_setting_that_nobody_reads_is_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        check_method(vary(BoxDepthConfig(), settings), depth=True, mask_head="condinst")
+
+
+def test_the_depth_of_a_mask_is_of_the_depth_guided_head():
+    check_method(vary(BoxDepthConfig(), {"weights.instance_depth": 5.0}), depth=True, mask_head="depth_guided")

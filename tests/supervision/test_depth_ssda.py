@@ -10,12 +10,13 @@ from golden_values import golden_values
 
 from depthbox.core.errors import UsageError
 from depthbox.core.shapes import IGNORE
-from depthbox.supervision.build import build_ssda, check_ssda
+from depthbox.supervision.build import build_ssda
 from depthbox.supervision.config import DepthSsdaConfig, DepthSsdaWeights, VideoTermsConfig
 from depthbox.supervision.method import weigh
 from depthbox.supervision.parts import mixing_step
 from depthbox.supervision.parts.mixing_step import Words
 from depthbox.supervision.parts.teacher import Teacher
+from depthbox.supervision.refused import check_ssda
 
 PLAIN = DepthSsdaConfig(mixing="none")
 STEPS = 10

@@ -154,7 +154,7 @@ def test_a_mask_where_no_disparity_is_known_is_not_judged_by_it():
 
 
 @pytest.mark.parametrize(
-    "how", [{"adapt_on": "all", "floors": (0, 0)}, {"adapt_on": "kept", "floors": (0, 0)}, {"adapt_on": "counts"}]
+    "how", [*({"adapt_on": on, "lowest": (0, 0), "floors": (0, 0)} for on in ("all", "kept")), {"adapt_on": "counts"}]
 )
 def test_thresholds_and_prototypes_are_part_of_the_checkpoint(how):
     student, method = confident(**how)
@@ -287,9 +287,10 @@ def test_only_picked_queries_learn_where_objects_are():
 
 
 def test_adaptive_thresholds_start_from_the_labelled_data_even_without_a_burn_in():
-    method = method_of(query_network(), adapt_on="all", burn_in=0.0, class_threshold=0.8, lowest=(0.4, 0.4))
+    how = {"adapt_on": "all", "class_threshold": 0.8, "mask_threshold": 0.8, "lowest": (0.4, 0.4)}
+    method = method_of(query_network(), burn_in=0.0, **how)
     said = method.modules()["thresholds"].of(torch.arange(3))[0]
     torch.testing.assert_close(said, torch.tensor([0.6, 0.6, 0.6]))
-    method = method_of(query_network(), adapt_on="all", class_threshold=0.8, lowest=(0.4, 0.4), floors=(0.0, 0.0))
+    method = method_of(query_network(), floors=(0.0, 0.0), **how)
     said = method.modules()["thresholds"].of(torch.arange(3))[0]
     torch.testing.assert_close(said, torch.tensor([0.6, 0.52, 0.48]))

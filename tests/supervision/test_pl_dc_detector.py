@@ -11,7 +11,7 @@ from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
 from depthbox.models.predict import predict
 from depthbox.supervision.box_depth import BoxDepth
-from depthbox.supervision.build import build_method, check_method
+from depthbox.supervision.build import build_method
 from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
 from depthbox.supervision.full import Full
 from depthbox.supervision.method import Classes, weigh
@@ -20,6 +20,7 @@ from depthbox.supervision.parts.looks import look
 from depthbox.supervision.parts.pseudo_labels import PseudoLabels
 from depthbox.supervision.parts.teaching import Taught
 from depthbox.supervision.pl_dc_detector import PlDcDetector, _of_objects
+from depthbox.supervision.refused import check_method
 
 STEPS, START = 18, 6
 CONFIG = vary(

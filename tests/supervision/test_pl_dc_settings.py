@@ -4,8 +4,8 @@ import pytest
 
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
-from depthbox.supervision.build import check_method
 from depthbox.supervision.config import BoxDepthConfig, FullConfig, PlDcConfig
+from depthbox.supervision.refused import check_method, check_picked
 
 KINDS = ("masks", "boxes", "none")
 
@@ -37,12 +37,17 @@ KINDS = ("masks", "boxes", "none")
         (
             vary(PlDcConfig(), {"adapt_on": "all", "class_threshold": 0.35}),
             "dynamic",
-            r"method\.lowest=\(0\.6, 0\.75\): its first is above",
+            r"method\.lowest\[0\]=0\.6 is above method\.class_threshold=0\.35; set it lower",
         ),
         (
             vary(PlDcConfig(), {"adapt_on": "all", "class_threshold": 0.35, "lowest": (0.2, 0.7)}),
             "dynamic",
-            r"method\.floors=.*set it lower",
+            r"method\.floors\[0\].*set it lower",
+        ),
+        (
+            vary(PlDcConfig(), {"adapt_on": "kept", "mask_threshold": 0.7}),
+            "query",
+            r"method\.lowest\[1\]=0\.75 is above method\.mask_threshold=0\.7",
         ),
         (vary(FullConfig(), {"query.no_object": 0.2}), "dynamic", "of model.head=query"),
     ],
@@ -104,3 +109,19 @@ def test_what_has_no_effect_without_boxes_or_disparity_has_one_with_them():
     with pytest.raises(UsageError, match=r"method\.weights\.depth_affinity=1\.0 has no effect without disparity"):
         deep = vary(PlDcConfig(), {"weights.depth_affinity": 1.0})
         check_method(deep, depth=False, mask_head="condinst", head="query", words=KINDS)
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        (vary(PlDcConfig(), {"weights.query_start": 1.0}), r"method\.weights\.query_start=1\.0"),
+        (vary(PlDcConfig(), {"weights.pseudo_start": 1.0}), r"method\.weights\.pseudo_start=1\.0"),
+        (vary(PlDcConfig(), {"query.cost_outside": 1.0}), r"method\.query\.cost_outside=1\.0"),
+        (vary(FullConfig(), {"query_weights.query_start": 1.0}), r"method\.query_weights\.query_start=1\.0"),
+        (vary(FullConfig(), {"query.cost_outside": 1.0}), r"method\.query\.cost_outside=1\.0"),
+    ],
+)
+def test_where_queries_are_picked_is_of_picked_queries(config, said):
+    check_picked(config, "picked")
+    with pytest.raises(UsageError, match=said + r" .*set model\.query\.start=picked"):
+        check_picked(config, "learned")

@@ -109,15 +109,24 @@ def test_the_order_of_a_batch_says_nothing():
 BATCH = {0: [0.915, 0.855, 0.805]}, {0: [0.705, 0.655, 0.605, 0.425]}, {1: [0.775, 0.605, 0.505, 0.405]}
 
 
-def of_rank(rank: int) -> list[float]:
+def moved(rank: int) -> list[float]:
+    """Each rank sees class 0 of its own quality, and agrees with the other at the end of the batch."""
+    one = adaptive(keep=0.5)
+    one.see(A, torch.full((2, 1), 0.6 + 0.2 * rank))
+    one.agree()
+    return [round(value, 4) for value in one.of(torch.arange(3))[0].tolist()]
+
+
+def of_rank(rank: int) -> tuple[list[float], list[float]]:
     """Rank 0 sees the first image, rank 1 the others."""
-    return looked_at(counted(keep=0.5), *(BATCH[1:] if rank else BATCH[:1]))
+    return looked_at(counted(keep=0.5), *(BATCH[1:] if rank else BATCH[:1])), moved(rank)
 
 
-def test_two_ranks_have_the_thresholds_of_one(tmp_path: Path):
+def test_two_ranks_have_the_thresholds_of_one_and_the_mean_of_those_that_follow(tmp_path: Path):
     alone = looked_at(counted(keep=0.5), *BATCH)
-    assert alone == [0.43, 0.41, 0.35] and of_rank(0)[0] == 0.81
-    assert found_by_two(__file__, of_rank, tmp_path) == [alone] * 2
+    assert alone == [0.43, 0.41, 0.35] and of_rank(0)[0][0] == 0.81
+    assert (moved(0)[0], moved(1)[0]) == (0.5, 0.6)
+    assert found_by_two(__file__, of_rank, tmp_path) == [(alone, [0.55, 0.4, 0.4])] * 2
 
 
 if __name__ == "__main__":

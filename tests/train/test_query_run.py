@@ -1,6 +1,7 @@
 """Whole runs of the query head without Ray: full supervision, a start from a finished run, the evaluate command, and PL-DC to the bit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,28 @@ def test_adaptive_thresholds_start_from_what_the_labelled_images_hold(data, tmp_
     torch.testing.assert_close(found, wanted)
 
 
+def test_a_folder_without_annotations_teaches_and_its_broken_photo_is_set_aside(data, tmp_path, monkeypatch):
+    """Nobody knows what is in its photos, so nothing is said of how many pseudo labels are right."""
+    broken = tmp_path / "data"
+    shutil.copytree(data, broken)
+    shutil.copytree(broken / "val", broken / "bare")
+    (broken / "bare" / "000.png").write_bytes(b"")
+    seen: dict[str, float] = {}
+    monkeypatch.setattr(RunContext, "log", lambda self, metrics, *, step: seen.update(metrics))
+    settings = FEW | {
+        "data.train.labelled": "",
+        "data.unlabelled.images": "bare",
+        "data.val.annotations": "",
+        "data.quarantine_share": 0.3,
+        "batch_size": 4,
+    }
+    settings |= {"method.class_threshold": 0.3, "method.mask_threshold": 0.3, "schedule.steps": 6}
+    run(experiment(broken, tmp_path / "run", "pl_dc", **settings))
+    assert seen["pseudo/kept_an_image"] > 0 and seen["loss/pseudo_class"] > 0 and "pseudo/precision" not in seen
+    rows = json.loads((tmp_path / "run" / "result.json").read_text())["quarantined"]
+    assert [Path(row["path"]).parts[-2:] for row in rows] == [("bare", "000.png")]
+
+
 THREE = {"data.labelled_share": 0.25, "data.boxed_share": 0.25, "data.train.boxed": "boxed.txt", "batch_size": 4}
 
 
@@ -183,5 +206,7 @@ def test_the_methods_head_labels_and_weights_are_asked_for(data, tmp_path):
         run(experiment(data, tmp_path, "pl_dc", **FEW, **{"method.category": "cut_outs", "model.weights": "none"}))
     with pytest.raises(UsageError, match=r"set method\.class_threshold=0\.35"):
         run(tiny_experiment(data, tmp_path, "pl_dc", **FEW, **{"model.head": "dynamic"}))
+    with pytest.raises(UsageError, match=r"method\.burn_in=0\.99 of \d+ steps leaves none with a teacher"):
+        run(experiment(data, tmp_path, "pl_dc", **FEW | {"method.burn_in": 0.99}))
     with pytest.raises(UsageError, match=r"data\.labelled_share=0\.5 leaves 1 images"):
         run(experiment(data, tmp_path, "pl_dc"))

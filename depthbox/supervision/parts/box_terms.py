@@ -36,10 +36,11 @@ DILATION = 2
 def projection(logits: Tensor, boxes: Tensor) -> Tensor:
     """`projection`: dice of the mask's maximum over rows, plus over columns, against the box mask; mean over instances (BoxInst, eq. 3).
 
-    logits "N h w", boxes bool "N h w".
+    logits "N h w", boxes bool "N h w". Of several largest one is taught (the published code's gradient).
     """
     p, t = logits.sigmoid(), boxes.to(logits.dtype)
-    return global_mean((dice_loss(p.amax(1), t.amax(1)) + dice_loss(p.amax(2), t.amax(2))).sum(), float(len(logits)))
+    columns, rows = (dice_loss(p.max(axis).values, t.amax(axis)) for axis in (1, 2))
+    return global_mean((columns + rows).sum(), float(len(logits)))
 
 
 def box_prior(logits: Tensor, positives_xyxy: Tensor, size_hw: tuple[int, int], *, size: float = 1.0) -> Tensor:

@@ -52,7 +52,9 @@ def corrected(
         found.append(one.named(both.argmax(1), both))
     learnt = [weak.new_zeros(0, prior.width), *(rows if prior.of_kept else []), *true_rows]
     labels = [looked.images[:0], *((one.labels for one in found) if prior.of_kept else []), *true_labels]
-    prior.learn(torch.cat(learnt), torch.cat(labels))
+    told, names = torch.cat(learnt), torch.cat(labels)
+    sound = told.isfinite().all(1)  # What is once learnt stays.
+    prior.learn(told[sound], names[sound])
     return found
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from depthbox.core.batch import Instances
 from depthbox.core.shapes import MASK_STRIDE
+from depthbox.models.query_head import OUTSIDE
 from depthbox.models.query_predict import QueryPairs, mask_iou, without_doubles
 from depthbox.ops.masks import aligned_bilinear
 from depthbox.supervision.config import PlDcConfig
@@ -48,7 +49,7 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
     has a pixel at full size. Of a query only the likeliest of its classes that do; of masks that overlap by more than `pseudo_nms_iou` only the first.
 
     Area: the pixels of the mask; where the class alone counts (guided distillation), its quality is above the threshold and the area is the sum of
-    probabilities at stride 4.
+    probabilities at stride 4, without padding.
     """
     c, s = pairs.class_quality, pairs.mask_quality
     match config.kept_by:
@@ -63,7 +64,8 @@ def believed(pairs: QueryPairs, thresholds: Tensor, config: PlDcConfig) -> Pseud
     # A hundred masks at full size take time, so only the good ones are looked at there.
     chosen = every.taken((good & ~again).nonzero()[:, 0])
     pixels = full_size(chosen).flatten(1).sum(1)
-    area = chosen.logits.sigmoid().flatten(1).sum(1) if config.kept_by == "class" else pixels
+    soft = chosen.logits.sigmoid() * (chosen.logits != OUTSIDE)
+    area = soft.flatten(1).sum(1) if config.kept_by == "class" else pixels
     chosen = chosen.taken(((area > config.min_pixels) & (pixels > 0)).nonzero()[:, 0])
     return (
         chosen.taken(without_doubles(chosen.logits > 0, config.pseudo_nms_iou)) if config.pseudo_nms_iou < 1 else chosen

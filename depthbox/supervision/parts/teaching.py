@@ -72,7 +72,9 @@ class Teaching:
         kept = believed(pairs, self.thresholds.of(pairs.labels), self.config)
         kept = checked_by_depth(kept, batch.views, image, self.config)
         rows = kept if self.config.adapt_on == "kept" else pairs
-        self.thresholds.see(rows.labels, torch.stack((rows.class_quality, rows.mask_quality)))
+        qualities = torch.stack((rows.class_quality, rows.mask_quality))
+        sound = qualities.isfinite().all(0)  # A threshold that is once NaN stays so.
+        self.thresholds.see(rows.labels[sound], qualities[:, sound])
         return kept
 
     def _figures(
