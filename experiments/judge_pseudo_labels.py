@@ -2,8 +2,8 @@
 
     uv run python experiments/judge_pseudo_labels.py RUN [steps=60] [depth.source=maps:depth/train depth.maps.kind=depth_mm ...]
 
-RUN is the folder of a `pl_dc` run of a detector, whose settings and views these are; others may be given, a depth source above all. In the first third of the
-steps the second opinions learn from the labelled images alone. Prints how many pseudo labels are on an object (IoU 0.5, once a label, so doubles count), the area under the ROC curve of each
+RUN is the folder of a `pl_dc` run, whose settings and views these are; others may be given, a depth source above all. In the first third of the
+steps the second opinions learn from the labelled images alone. Prints how many objects are found and pseudo labels on an object (IoU 0.5), the area under the ROC curve of each
 quality for an IoU of 0.5 and of 0.75, the share of those on an object that the teacher and each second opinion name rightly, and what `method.depth_refine` makes of their masks.
 """
 
@@ -22,7 +22,7 @@ from depthbox.core.config import parse_overrides, vary
 from depthbox.data.local import local_batches
 from depthbox.data.pack import unpack
 from depthbox.models.query_predict import mask_iou
-from depthbox.models.segmenter import Segmenter
+from depthbox.models.segmenter import Model
 from depthbox.recipes import pl_dc
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank
@@ -31,7 +31,7 @@ from depthbox.supervision.parts.cut_outs import CutOuts
 from depthbox.supervision.parts.depth_quality import depth_quality, refined, relief_quality
 from depthbox.supervision.parts.looks import look
 from depthbox.supervision.parts.matching import right_similarity
-from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, full_size
+from depthbox.supervision.parts.pseudo_labels import PseudoLabels, believed, full_size, verdict
 from depthbox.supervision.parts.relief import sampled_disparity
 from depthbox.supervision.semi_supervised import split
 from depthbox.train.prepare import prepare
@@ -51,7 +51,7 @@ def main(words: list[str]) -> None:
         job = prepare(vary(pl_dc(), said | places | settings))
         method, untrained = job.experiment.method, make_state(job).model
         teacher = open_run_folder(run).model(classes=len(job.classes), experiment=job.experiment)
-        assert isinstance(method, PlDcConfig) and isinstance(teacher, Segmenter) and isinstance(untrained, Segmenter)
+        assert isinstance(method, PlDcConfig) and isinstance(teacher, Model) and isinstance(untrained, Model)
         priors: dict[str, CategoryPrior] = {"prototypes": PrototypeBank(teacher.classes, teacher.config.channels)}
         priors["cut-outs"] = CutOuts(untrained.backbone, teacher.classes, depth=False)
         if job.depth is not None:
@@ -62,12 +62,12 @@ def main(words: list[str]) -> None:
             for step, pack in enumerate(packs)
             for judged in _of_batch(teacher, unpack(pack), priors, method, judge=3 * step >= steps)
         ]
-    _print({name: torch.cat([one[name] for one in found]) for name in found[0]})
+    _print({name: torch.cat([one[name] for one in found if name in one]) for name in max(found, key=len)})
 
 
 @torch.no_grad()
 def _of_batch(
-    teacher: Segmenter, batch: Batch, priors: Mapping[str, CategoryPrior], method: PlDcConfig, *, judge: bool
+    teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior], method: PlDcConfig, *, judge: bool
 ) -> Iterator[Columns]:
     labelled, _, bare = split(batch)
     images = torch.cat((bare, labelled))
@@ -79,12 +79,18 @@ def _of_batch(
     names = {name: corrected(prior, looked, kept, share=1.0) for name, prior in priors.items()}
     for at, (labels, image) in enumerate(zip(kept, bare.tolist(), strict=True)):
         truth = batch.truth[image]
-        if not judge or not len(labels.labels) or truth is None or truth.masks is None or not len(truth.masks):
+        if not judge or truth is None or truth.masks is None or not len(truth.masks):
+            continue
+        once = verdict([labels], [labels.labels], [truth])
+        counts = {"objects": torch.tensor([once.objects]), "found": torch.tensor([once.masks])}
+        if not len(labels.labels):
+            yield counts
             continue
         iou, owner = mask_iou(full_size(labels), truth.masks).max(1)
         named = {"teacher": labels} | {name: those[at] for name, those in names.items()}
         yield (
-            {"iou": iou, "class quality": labels.class_quality, "mask quality": labels.mask_quality}
+            counts
+            | {"iou": iou, "class quality": labels.class_quality, "mask quality": labels.mask_quality}
             | {f"named by {name}": (those.labels == truth.labels[owner]).float() for name, those in named.items()}
             | (_by_depth(labels, batch, image, method, truth.masks[owner]) if batch.views.disparity is not None else {})
         )
@@ -104,12 +110,12 @@ def _by_depth(labels: PseudoLabels, batch: Batch, image: int, method: PlDcConfig
 
 
 def _print(found: Columns) -> None:
-    iou = found.pop("iou")
+    iou, objects, once = found.pop("iou"), found.pop("objects"), found.pop("found")
     on, corrected_iou = iou >= 0.5, found.pop("corrected iou", None)
     print(
-        f"{len(iou)} pseudo labels, {on.float().mean():.2f} on an object, mean IoU of these {iou[on].mean():.3f}",
-        end="",
+        f"{len(iou)} pseudo labels of {len(objects)} images, {once.sum() / objects.sum():.2f} of their {objects.sum()} objects found"
     )
+    print(f"{on.float().mean():.2f} on an object, mean IoU of these {iou[on].mean():.3f}", end="")
     print("" if corrected_iou is None else f", corrected by disparity {corrected_iou[on].mean():.3f}")
     for name, values in found.items():
         if name.startswith("named by"):
