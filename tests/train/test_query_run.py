@@ -1,5 +1,6 @@
 """Whole runs of the query head without Ray: full supervision, a start from a finished run, the evaluate command, and PL-DC to the bit."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from depthbox.train.stop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 QUERY = {
     "model.head": "query",
     "model.channels": 32,
@@ -210,3 +212,22 @@ def test_the_methods_head_labels_and_weights_are_asked_for(data, tmp_path):
         run(experiment(data, tmp_path, "pl_dc", **FEW | {"method.burn_in": 0.99}))
     with pytest.raises(UsageError, match=r"data\.labelled_share=0\.5 leaves 1 images"):
         run(experiment(data, tmp_path, "pl_dc"))
+
+
+def test_pseudo_labels_of_a_run_can_be_judged(data, tmp_path, capsys):
+    """`experiments/judge_pseudo_labels.py`: the eight queries of a network that knows nothing, in the two steps that are judged."""
+    run(experiment(data, tmp_path / "run", "pl_dc", **FEW | {"method.burn_in": 1.0, "schedule.steps": 1}))
+    spec = importlib.util.spec_from_file_location("judge", EXPERIMENTS / "judge_pseudo_labels.py")
+    judge = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(judge)
+    believing = [f"method.{name}_threshold=0" for name in ("class", "mask")]
+    capsys.readouterr()
+    judge.main([str(tmp_path / "run"), "steps=3", "depth.source=builtin", "method.burn_in=0.3", *believing])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "16 pseudo labels of 2 images, 0.00 of their 2 objects found" and lines[1].startswith(
+        "0.00 on an object"
+    )
+    names = [line[:34].strip() for line in lines[2:]]
+    opinions = ["prototypes", "cut-outs", "cut-outs with disparity"]
+    qualities = ["class quality", "mask quality", "S_dmatch A", "S_dmatch B", "relief"]
+    assert set(names) == {"named by teacher", *(f"named by {one}" for one in opinions), *qualities}
