@@ -3,7 +3,7 @@
     uv run python experiments/judge_pseudo_labels.py RUN [steps=60] [depth.source=maps:depth/train depth.maps.kind=depth_mm ...]
 
 RUN is the folder of a `pl_dc` run, whose settings and views these are; others may be given, a depth source above all. In the first third of the
-steps the second opinions learn from the labelled images alone. Prints how many objects are found and pseudo labels on an object (IoU 0.5), the area under the ROC curve of each
+steps nothing is judged; second opinions learn from labelled images alone. Prints how many objects are found and pseudo labels on an object (IoU 0.5), the area under the ROC curve of each
 quality for an IoU of 0.5 and of 0.75, the share of those on an object that the teacher and each second opinion name rightly, and what `method.depth_refine` makes of their masks.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from scipy.stats import mannwhitneyu
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthbox.core.batch import Batch
 from depthbox.core.config import parse_overrides, vary
@@ -25,7 +25,7 @@ from depthbox.models.query_predict import mask_iou
 from depthbox.models.segmenter import Model
 from depthbox.recipes import pl_dc
 from depthbox.supervision.config import PlDcConfig
-from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank
+from depthbox.supervision.parts.category import CategoryPrior, PrototypeBank, fused
 from depthbox.supervision.parts.correction import Looked, corrected
 from depthbox.supervision.parts.cut_outs import CutOuts
 from depthbox.supervision.parts.depth_quality import depth_quality, refined, relief_quality
@@ -36,7 +36,7 @@ from depthbox.supervision.parts.relief import sampled_disparity
 from depthbox.supervision.semi_supervised import split
 from depthbox.train.prepare import prepare
 from depthbox.train.saved import open_run_folder
-from depthbox.train.state import make_state
+from depthbox.train.state import initial_model
 
 Columns = dict[str, Tensor]
 """Of pseudo labels "N": what is known of each."""
@@ -47,51 +47,69 @@ def main(words: list[str]) -> None:
     steps = int(settings.pop("steps", "60"))
     with tempfile.TemporaryDirectory() as folder:
         said = json.loads((run / "experiment.json").read_text())["settings"]
-        places = {"out": f"{folder}/run", "tracking.uri": "none"}
+        places = {"out": f"{folder}/run", "tracking.uri": "none", "device": "cpu"}
         job = prepare(vary(pl_dc(), said | places | settings))
-        method, untrained = job.experiment.method, make_state(job).model
+        method = job.experiment.method
         teacher = open_run_folder(run).model(classes=len(job.classes), experiment=job.experiment)
-        assert isinstance(method, PlDcConfig) and isinstance(teacher, Model) and isinstance(untrained, Model)
-        priors: dict[str, CategoryPrior] = {"prototypes": PrototypeBank(teacher.classes, teacher.config.channels)}
-        priors["cut-outs"] = CutOuts(untrained.backbone, teacher.classes, depth=False)
-        if job.depth is not None:
-            priors["cut-outs with disparity"] = CutOuts(untrained.backbone, teacher.classes, depth=True)
-        packs = local_batches(job.source, job.depth, range(steps))
-        found = [
-            judged
-            for step, pack in enumerate(packs)
-            for judged in _of_batch(teacher, unpack(pack), priors, method, judge=3 * step >= steps)
-        ]
+        assert isinstance(method, PlDcConfig) and isinstance(teacher, Model)
+        priors = _priors(teacher, initial_model(job.experiment, classes=job.classes), depth=job.depth is not None)
+        found = []
+        for step, pack in enumerate(local_batches(job.source, job.depth, range(steps))):
+            _learn(teacher, batch := unpack(pack), priors)
+            found += _judged(teacher, batch, priors, method) if 3 * step >= steps else []
+    if not any("iou" in one for one in found):
+        raise SystemExit(
+            f"{run}: no pseudo label to judge; are there images without labels, and thresholds that let some through?"
+        )
     _print({name: torch.cat([one[name] for one in found if name in one]) for name in max(found, key=len)})
 
 
+def _priors(teacher: Model, untrained: nn.Module, *, depth: bool) -> dict[str, CategoryPrior]:
+    assert isinstance(untrained, Model)
+    priors: dict[str, CategoryPrior] = {"prototypes": PrototypeBank(teacher.classes, teacher.config.channels)}
+    for name, seen in (("cut-outs", False), ("cut-outs with disparity", True))[: 1 + depth]:
+        priors[name] = CutOuts(untrained.backbone, teacher.classes, depth=seen)
+    return priors
+
+
 @torch.no_grad()
-def _of_batch(
-    teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior], method: PlDcConfig, *, judge: bool
-) -> Iterator[Columns]:
-    labelled, _, bare = split(batch)
-    images = torch.cat((bare, labelled))
-    said = look(teacher, batch.views, images)
+def _learn(teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior]) -> None:
+    labelled, _, _ = split(batch)
+    said = look(teacher, batch.views, labelled)
+    looked = Looked(batch=batch, said=said, images=labelled, features=True, mixed=teacher.mixed)
+    for prior in priors.values():
+        corrected(prior, looked, [], share=1.0)
+
+
+@torch.no_grad()
+def _judged(teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior], method: PlDcConfig) -> Iterator[Columns]:
+    _, _, bare = split(batch)
+    said = look(teacher, batch.views, bare) if len(bare) else None
+    looked = Looked(batch=batch, said=said, images=bare, features=True, mixed=teacher.mixed)
     thresholds = torch.tensor([[method.class_threshold], [method.mask_threshold]])
-    pairs = [said.candidates(at) for at in range(len(bare))]
-    kept = [believed(one, thresholds.expand(-1, len(one.labels)), method) for one in pairs]
-    looked = Looked(batch=batch, said=said, images=images, features=True, mixed=teacher.mixed)
-    names = {name: corrected(prior, looked, kept, share=1.0) for name, prior in priors.items()}
-    for at, (labels, image) in enumerate(zip(kept, bare.tolist(), strict=True)):
+    for at, image in enumerate(bare.tolist()):
         truth = batch.truth[image]
-        if not judge or truth is None or truth.masks is None or not len(truth.masks):
+        if said is None or truth is None or truth.masks is None or not len(truth.masks):
             continue
+        pairs = said.candidates(at)
+        labels = believed(pairs, thresholds.expand(-1, len(pairs.labels)), method)
         once = verdict([labels], [labels.labels], [truth])
         counts = {"objects": torch.tensor([once.objects]), "found": torch.tensor([once.masks])}
         if not len(labels.labels):
             yield counts
             continue
         iou, owner = mask_iou(full_size(labels), truth.masks).max(1)
-        named = {"teacher": labels} | {name: those[at] for name, those in names.items()}
+        shown, own = looked.shown(at, (labels.logits > 0).float()), said.probabilities(at, labels.query)
+        asked = {
+            name: fused(own, one.probabilities(one.described(shown)), 1.0).argmax(1) for name, one in priors.items()
+        }
         yield (
             counts
             | {"iou": iou, "class quality": labels.class_quality, "mask quality": labels.mask_quality}
-            | {f"named by {name}": (those.labels == truth.labels[owner]).float() for name, those in named.items()}
+            | {
+                f"named by {name}": (those == truth.labels[owner]).float()
+                for name, those in ({"teacher": labels.labels} | asked).items()
+            }
             | (_by_depth(labels, batch, image, method, truth.masks[owner]) if batch.views.disparity is not None else {})
         )
 

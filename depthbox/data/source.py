@@ -153,7 +153,7 @@ class Source:
         raise InputError(
             bad[0][1],
             "",
-            f"{bad[0][2]}; nor can {len(bad) - 1} others that would stand in",
+            f"{bad[0][2]}; nor can {len(bad) - 1} more that would stand in",
             "run `depthbox data validate` on this data set",
         )
 

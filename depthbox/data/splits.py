@@ -70,8 +70,8 @@ class Photo(Protocol):
 def named_images(spec: str, root: Path, data: CocoData | SemanticData, *, names_first: bool = False) -> tuple[int, ...]:
     """The image ids of `data` that FILE or FILE:KEY names, ascending; FILE is below `root`, or else from the current folder.
 
-    A photo is named by its id, or by the end of its path (its name, or from any folder on), with or without the ending. Digits mean an id; with zeros before
-    them, or with `names_first` (where ids are but places), the photo of that name if there is one.
+    A photo is named by its id, or by the end of its path (its name, or from any folder on), with or without the ending. Digits mean an id; in a
+    list where some have zeros before them, or with `names_first` (where ids are but places), the photo of that name if there is one.
 
     Raises `InputError` for a file or key that is not there, an empty list, an image named twice or not in `data`.
     """
@@ -137,11 +137,14 @@ def _listed(file: Path, key: str) -> list[str]:
 
 def _known(names: list[str], data: CocoData | SemanticData, file: Path, key: str, *, names_first: bool) -> list[int]:
     ids = {record.image_id for record in data.records}
-    numbers = [int(name) if name.lstrip("-").isdecimal() and len(name) < 20 else None for name in names]
-    # An id is written without zeros before it: 000001 is likelier the name of a photo.
-    asked = [names_first or str(number) != name for name, number in zip(names, numbers, strict=True)]
-    named = _by_name(data.records) if any(asked) else {}
-    found = [named.get(name, number) if by else number for name, number, by in zip(names, numbers, asked, strict=True)]
+    numbers = [int(name) if name.removeprefix("-").isdecimal() and len(name) < 20 else None for name in names]
+    # An id is written without zeros before it: a list with 000001 in it is likelier of names, 100000 too.
+    names_first |= any(number is not None and str(number) != name for name, number in zip(names, numbers, strict=True))
+    named = _by_name(data.records) if names_first or None in numbers else {}
+    found = [
+        named.get(name, number) if names_first or number is None else number
+        for name, number in zip(names, numbers, strict=True)
+    ]
     unknown = [ascii(name)[1:-1][:60] for name, number in zip(names, found, strict=True) if number not in ids]
     if unknown:
         cause = f"{len(unknown)} of {len(names)} images are not in {data.source}: {few(unknown)}"

@@ -4,17 +4,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["aligned_bilinear", "aligned_spans", "box_masks", "dice_loss", "ellipse_distance", "ellipse_masks", "wide"]
+__all__ = [
+    "aligned_bilinear",
+    "aligned_spans",
+    "box_masks",
+    "dice_loss",
+    "ellipse_distance",
+    "ellipse_masks",
+    "widened",
+]
 
 
-def wide(values: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
     """In float32 at least: sums over a map overflow float16, and bfloat16 does not count beyond 256."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     """1 - 2 sum(x t) / (sum x^2 + sum t^2 + 1e-5) over all but the first axis: "N" losses in 0..1, float32 (CondInst, BoxInst)."""
-    x, t = (wide(values).flatten(1) for values in (probabilities, targets))
+    x, t = (widened(values).flatten(1) for values in (probabilities, targets))
     return 1 - 2 * (x * t).sum(1) / (x.square().sum(1) + t.square().sum(1) + 1e-5)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from depthbox.ops.masks import wide
+from depthbox.ops.masks import widened
 
 __all__ = [
     "OFFSETS",
@@ -114,7 +114,7 @@ def weighted_sums(
     logits "N H W", image_index int64 "N" (which image an instance is in), inside bool "N H W" (its box). Edge i -> j is active where the pair
     is similar, j is valid and i lies in the box (or, for the whole image, i is valid). Sums are float32 at least.
     """
-    logits = wide(logits)
+    logits = widened(logits)
     sums = [logits.new_zeros(()) for _ in sources]
     counts = [logits.new_zeros(()) for _ in sources]
     for o, (dy, dx) in enumerate(OFFSETS):

@@ -40,6 +40,8 @@ def build_method(
     head = "query" if isinstance(student, QuerySegmenter) else "dynamic"
     mask_head = student.config.mask_head if isinstance(student, (QuerySegmenter, Segmenter)) else ""
     check_method(config, depth=depth, mask_head=mask_head, head=head, words=words)
+    if isinstance(student, QuerySegmenter):
+        check_picked(config, student.config.query.start)
     if isinstance(config, FullConfig):
         if isinstance(student, QuerySegmenter):
             return FullQuery(config, picked=student.config.query.start == "picked")
@@ -49,7 +51,6 @@ def build_method(
         if isinstance(student, Segmenter):
             return PlDcDetector(config, student, steps=steps, classes=classes, depth=depth, boxed=boxed)
         assert isinstance(student, QuerySegmenter)
-        check_picked(config, student.config.query.start)
         return PlDc(config, student, steps=steps, classes=classes, depth=depth, boxed=boxed)
     if isinstance(config, SdeConfig):
         assert isinstance(student, SdeNetwork)

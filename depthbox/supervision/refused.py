@@ -83,7 +83,7 @@ def _check_pl_dc(config: PlDcConfig, *, depth: bool, mask_head: str, head: str) 
 
 
 def _check_falling(config: PlDcConfig) -> None:
-    """Thresholds start at most as high as those they are named by, and end below where they start."""
+    """Thresholds that follow a class start at most as high, and stop falling at most as high, as those that do not."""
     if config.adapt_on not in ("all", "kept"):
         return
     for name in ("lowest", "floors"):
@@ -181,7 +181,8 @@ def _check_distillation(config: BoxDepthConfig) -> None:
     usual, asked = DistillationConfig(), config.distillation
     if asked.start >= 1:
         alone = "needs a teacher; set method.distillation.start below 1"
-        names = [field.name for field in fields(usual) if field.name != "start"]
+        # `all_detections` is what `preset=paper` has.
+        names = [field.name for field in fields(usual) if field.name not in ("start", "all_detections")]
         _refuse(asked, usual, names, "method.distillation.", alone)
         _refuse(config.weights, BoxDepthWeights(), ("pseudo_mask", "mask_affinity"), "method.weights.", alone)
     elif asked.matching == "greedy":

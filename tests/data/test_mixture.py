@@ -193,7 +193,7 @@ def test_a_part_without_a_readable_photo_ends_the_run_in_words(tmp_path):
     source = worded(tmp_path, WORDS, COUNTS)
     for one in (0, 4):
         (tmp_path / f"{one}.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"\.png: the file is empty.*nor can 1 others that would stand in"):
+    with pytest.raises(InputError, match=r"\.png: the file is empty.*nor can 1 more that would stand in"):
         pack(source, 0, range(8))
 
 

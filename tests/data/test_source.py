@@ -169,7 +169,7 @@ def test_too_many_unreadable_photos_end_the_run_in_words(tmp_path):
     for i in range(6):
         (tmp_path / f"{i}.png").write_bytes(b"")
     with pytest.raises(
-        InputError, match=r"\.png: the file is empty.*nor can 3 others that would stand in.*data validate"
+        InputError, match=r"\.png: the file is empty.*nor can 3 more that would stand in.*data validate"
     ):
         source.decode([0], [0])
 

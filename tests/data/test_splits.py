@@ -147,6 +147,7 @@ def test_text_may_have_comments_blank_lines_and_names(tmp_path):
         (b"# nothing\n\n", "split.txt", r"split\.txt: names no image \| next: a split is a text with one image a line"),
         (b"\xff\xfe1", "split.txt", r"split\.txt: not UTF-8"),
         (b"1.5\n", "split.txt", r"1 of 1 images are not in train\.json: 1\.5"),
+        (b"--5\n", "split.txt", r"1 of 1 images are not in train\.json: --5"),
         (b"9" * 400, "split.txt", r"1 of 1 images are not in"),
         (b'{"five": [1], "ten": [1, 2], "note": "x"}', "split.json:six", r"split\.json: has no list 'six' \| next: it has five, ten$"),
         (b'{"five": [1], "note": "x"}', "split.json:note", r"has no list 'note' \| next: it has five$"),
@@ -177,6 +178,10 @@ def test_zeros_before_digits_are_of_a_photo_s_name(tmp_path):
     shifted = replace(data, records=tuple(replace(record, image_id=record.image_id + 1) for record in data.records))
     assert named_images("split.txt", tmp_path, data) == (1, 2, 4)
     assert named_images("split.txt", tmp_path, shifted) == (2, 3, 4)
+    (tmp_path / "split.txt").write_text("099999\n100000\n")
+    many = listed([99999, 100000, 100001])
+    shifted = replace(many, records=tuple(replace(record, image_id=record.image_id + 1) for record in many.records))
+    assert named_images("split.txt", tmp_path, shifted) == (100000, 100001)
 
 
 def test_a_folder_is_no_split(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from depthbox.core.config import vary
 from depthbox.core.errors import UsageError
+from depthbox.recipes_paper import paper
 from depthbox.supervision.config import BoxDepthConfig
 from depthbox.supervision.refused import check_method
 
@@ -77,6 +78,10 @@ def test_a_share_of_the_relief_without_a_term_of_relief_is_refused_and_one_of_al
 def test_a_setting_that_nobody_reads_is_refused(settings, said):
     with pytest.raises(UsageError, match=said):
         check_method(vary(BoxDepthConfig(), settings), depth=True, mask_head="condinst")
+
+
+def test_a_preset_without_its_teacher_is_a_run():
+    check_method(vary(paper("box_depth").method, {"distillation.start": 1.0}), depth=True, mask_head="depth_guided")
 
 
 def test_the_depth_of_a_mask_is_of_the_depth_guided_head():

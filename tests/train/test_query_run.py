@@ -214,20 +214,69 @@ def test_the_methods_head_labels_and_weights_are_asked_for(data, tmp_path):
         run(experiment(data, tmp_path, "pl_dc"))
 
 
-def test_pseudo_labels_of_a_run_can_be_judged(data, tmp_path, capsys):
-    """`experiments/judge_pseudo_labels.py`: the eight queries of a network that knows nothing, in the two steps that are judged."""
-    run(experiment(data, tmp_path / "run", "pl_dc", **FEW | {"method.burn_in": 1.0, "schedule.steps": 1}))
+def judge_of_pseudo_labels():
     spec = importlib.util.spec_from_file_location("judge", EXPERIMENTS / "judge_pseudo_labels.py")
     judge = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(judge)
-    believing = [f"method.{name}_threshold=0" for name in ("class", "mask")]
+    return judge
+
+
+def test_pseudo_labels_of_a_run_can_be_judged(data, tmp_path, capsys):
+    """The eight queries of a network that knows nothing, in the two steps that are judged."""
+    run(experiment(data, tmp_path / "run", "pl_dc", **FEW | {"method.burn_in": 1.0, "schedule.steps": 1}))
+    words = [str(tmp_path / "run"), "steps=3", "method.burn_in=0.3", "depth.source=builtin"]
+    with pytest.raises(SystemExit, match="no pseudo label to judge"):
+        judge_of_pseudo_labels().main(words)
     capsys.readouterr()
-    judge.main([str(tmp_path / "run"), "steps=3", "depth.source=builtin", "method.burn_in=0.3", *believing])
+    judge_of_pseudo_labels().main([*words, "method.class_threshold=0", "method.mask_threshold=0"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "16 pseudo labels of 2 images, 0.00 of their 2 objects found" and lines[1].startswith(
-        "0.00 on an object"
-    )
-    names = [line[:34].strip() for line in lines[2:]]
-    opinions = ["prototypes", "cut-outs", "cut-outs with disparity"]
+    assert lines[0] == "16 pseudo labels of 2 images, 0.00 of their 2 objects found"
+    assert lines[1].startswith("0.00 on an object")
+    opinions = ["teacher", "prototypes", "cut-outs", "cut-outs with disparity"]
     qualities = ["class quality", "mask quality", "S_dmatch A", "S_dmatch B", "relief"]
-    assert set(names) == {"named by teacher", *(f"named by {one}" for one in opinions), *qualities}
+    assert {line[:34].strip() for line in lines[2:]} == {*(f"named by {one}" for one in opinions), *qualities}
+
+
+def test_the_judge_counts_by_hand(capsys):
+    found = {"iou": [0.9, 0.6, 0.2, 0.1], "objects": [3, 1], "found": [2, 0], "corrected iou": [0.9, 0.8, 0.0, 0.0]}
+    found |= {"mask quality": [0.9, 0.4, 0.5, 0.3], "named by teacher": [1.0, 0.0, 1.0, 1.0]}
+    judge_of_pseudo_labels()._print({name: torch.tensor(values) for name, values in found.items()})
+    assert capsys.readouterr().out.split() == [
+        "4",
+        "pseudo",
+        "labels",
+        "of",
+        "2",
+        "images,",
+        "0.50",
+        "of",
+        "their",
+        "4",
+        "objects",
+        "found",
+        "0.50",
+        "on",
+        "an",
+        "object,",
+        "mean",
+        "IoU",
+        "of",
+        "these",
+        "0.750,",
+        "corrected",
+        "by",
+        "disparity",
+        "0.850",
+        "mask",
+        "quality",
+        "0.75",
+        "(IoU",
+        "0.5)",
+        "1.00",
+        "(IoU",
+        "0.75)",
+        "named",
+        "by",
+        "teacher",
+        "0.50",
+    ]

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from depthbox.core.dist import global_mean
-from depthbox.ops.masks import dice_loss, wide
+from depthbox.ops.masks import dice_loss, widened
 
 __all__ = ["mask_terms"]
 
@@ -14,7 +14,7 @@ def mask_terms(
 ) -> dict[str, Tensor]:
     """`mask_dice`: dice of the whole map, mean over instances; `mask_bce`: mean BCE over all in-box pixels of an instance, mean over instances.
     `pixel_weights` "N h w" multiply each pixel of the BCE; the mean is still over all of them."""
-    n, logits, targets = float(len(logits)), wide(logits), wide(targets)
+    n, logits, targets = float(len(logits)), widened(logits), widened(targets)
     inside = boxes.to(logits.dtype)
     weights = inside if pixel_weights is None else inside * pixel_weights
     pixels = binary_cross_entropy_with_logits(logits, targets, weight=weights, reduction="none")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou
 
 from depthbox.core.shapes import MASK_STRIDE
-from depthbox.ops.masks import wide
+from depthbox.ops.masks import widened
 
 __all__ = [
     "Matches",
@@ -48,7 +48,7 @@ def depth_agreement(masks: Tensor, boxes: Tensor, similarity: Tensor, *, form: L
     """
     counted = (similarity > STRONG) | (similarity < WEAK) if form == "A" else similarity > STRONG
     known = torch.isfinite(similarity)
-    soft = wide(masks).flatten(1)
+    soft = widened(masks).flatten(1)
     inside = boxes.flatten(1).to(soft.dtype)
     above = (inside * counted.flatten().to(soft.dtype)) @ soft.T
     below = (inside * known.flatten().to(soft.dtype)) @ soft.T

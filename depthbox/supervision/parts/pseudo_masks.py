@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthbox.core.dist import global_mean
-from depthbox.ops.masks import dice_loss, wide
+from depthbox.ops.masks import dice_loss, widened
 from depthbox.ops.pairwise import OFFSETS, agreement, pair
 from depthbox.supervision.parts.assignment import Positives
 
@@ -31,7 +31,7 @@ class PseudoMasks:
 
 def mask_quality(masks: Tensor) -> Tensor:
     """q: the mean probability over the pixels above 0.5 of "N h w", 0 for a mask without any (BoxTeacher): "N"."""
-    masks = wide(masks)
+    masks = widened(masks)
     sure = masks > 0.5
     return (masks * sure).sum((1, 2)) / sure.sum((1, 2)).clamp(min=1)
 
@@ -51,7 +51,7 @@ def pseudo_mask(logits: Tensor, targets: Tensor, confidence: Tensor) -> Tensor:
 def relief_bce(logits: Tensor, targets: Tensor, boxes: Tensor, confidence: Tensor) -> Tensor:
     """`relief_bce`: c times the mean BCE of `logits` and the (soft) pseudo mask over the pixels of the box, mean over the instances with c > 0: `mask_bce` for masks that
     nobody drew (ours). Dice alone is content with the right area; this asks every pixel. All maps "N h w", `boxes` bool."""
-    logits, targets = wide(logits), wide(targets)
+    logits, targets = widened(logits), widened(targets)
     inside = boxes.to(logits.dtype)
     pixels = F.binary_cross_entropy_with_logits(logits, targets, weight=inside, reduction="none")
     return _mean_over_kept(pixels.sum((1, 2)) / inside.sum((1, 2)).clamp(min=1), confidence)
@@ -65,7 +65,7 @@ def mask_affinity(
     m <- (m + avgpool3(m)) / 2, at the border the mean of the pixels there are (ours: not said); A = m_i m_j + (1 - m_i)(1 - m_j); edges with A >= 0.5 whose first pixel is in the box and whose second is `valid` (no padding). c times the mean over an instance's
     edges, mean over the instances with c > 0. All maps "N h w".
     """
-    logits, targets = wide(logits), wide(targets)
+    logits, targets = widened(logits), widened(targets)
     smooth = (targets + F.avg_pool2d(targets[:, None], 3, 1, 1, count_include_pad=False)[:, 0]) / 2
     total, count = logits.new_zeros(len(logits)), logits.new_zeros(len(logits))
     for dy, dx in OFFSETS:
