@@ -4,6 +4,7 @@ import torch
 
 from depthbox.core.batch import Instances
 from depthbox.core.config import vary
+from depthbox.models.query_head import OUTSIDE
 from depthbox.models.query_predict import QueryPairs, best_pairs
 from depthbox.supervision.config import PlDcConfig
 from depthbox.supervision.parts.pseudo_labels import (
@@ -73,6 +74,16 @@ def test_pixels_are_counted_at_full_size():
     pixels = int(full_size(labels_of([one], [0])).sum())
     assert pixels != 256 and kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels - 1) == [0]
     assert kept(pairs([0.9], [0.95], masks=[one]), min_pixels=pixels) == []
+
+
+def test_padding_is_no_area():
+    """Its logit says about 0 and not 0: 368 cells of it are an eighth of a pixel."""
+    one = torch.full((16, 24), OUTSIDE)
+    one[:4, :4], one[1:3, 1:3] = -6.0, 3.5
+    assert one[:4, :4].sigmoid().sum() < 4 < one.sigmoid().sum()
+    said = pairs([0.9], [0.95], masks=[one])
+    how = {"kept_by": "class", "class_threshold": 0.7}
+    assert kept(said, min_pixels=4, **how) == [] and kept(said, min_pixels=3, **how) == [0]
 
 
 def test_guided_distillation_counts_probabilities_at_stride_4():
