@@ -84,12 +84,14 @@ def _learn(teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior]) ->
 @torch.no_grad()
 def _judged(teacher: Model, batch: Batch, priors: Mapping[str, CategoryPrior], method: PlDcConfig) -> Iterator[Columns]:
     _, _, bare = split(batch)
-    said = look(teacher, batch.views, bare) if len(bare) else None
+    if not len(bare):
+        return
+    said = look(teacher, batch.views, bare)
     looked = Looked(batch=batch, said=said, images=bare, features=True, mixed=teacher.mixed)
     thresholds = torch.tensor([[method.class_threshold], [method.mask_threshold]])
     for at, image in enumerate(bare.tolist()):
         truth = batch.truth[image]
-        if said is None or truth is None or truth.masks is None or not len(truth.masks):
+        if truth is None or truth.masks is None or not len(truth.masks):
             continue
         pairs = said.candidates(at)
         labels = believed(pairs, thresholds.expand(-1, len(pairs.labels)), method)

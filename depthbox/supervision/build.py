@@ -6,7 +6,6 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from depthbox.core.errors import UsageError
 from depthbox.models.backbone import Backbone, build_backbone
 from depthbox.models.dense_head import DenseNetwork
 from depthbox.models.query_head import QuerySegmenter
@@ -21,7 +20,7 @@ from depthbox.supervision.method import Classes, Method
 from depthbox.supervision.parts.teacher import Teacher
 from depthbox.supervision.pl_dc import PlDc
 from depthbox.supervision.pl_dc_detector import PlDcDetector
-from depthbox.supervision.refused import check_method, check_picked, check_ssda
+from depthbox.supervision.refused import check_burn_in, check_method, check_picked, check_ssda
 from depthbox.supervision.selfsup import SelfSupervised
 
 __all__ = ["build_method", "build_ssda"]
@@ -77,8 +76,5 @@ def _pretrained_encoder(student: SdeNetwork) -> Backbone:
 def build_ssda(config: DepthSsdaConfig, student: DenseNetwork, *, depth: bool, source: bool, steps: int) -> DepthSsda:
     """depth_ssda with or without disparity and another domain; its teacher starts as a copy of `student`."""
     check_ssda(config, depth=depth, source=source, multi_task=student.config.multi_task)
-    if config.burn_in and round(config.burn_in * steps) >= steps:
-        raise UsageError(
-            f"method.burn_in={config.burn_in} of {steps} steps leaves none with mixtures; set a smaller one"
-        )
+    check_burn_in(config.burn_in, steps)
     return DepthSsda(config, student, source=source, steps=steps)

@@ -26,7 +26,7 @@ from depthbox.supervision.config import (
     QueryWeights,
 )
 
-__all__ = ["check_method", "check_picked", "check_ssda"]
+__all__ = ["check_burn_in", "check_method", "check_picked", "check_ssda"]
 
 OF_BOXES = ("boxed_class", "projection", "box_prior", "color_affinity", "depth_affinity")
 OF_DEPTH = ("color_veto", "depth_veto", "depth_threshold", "depth_theta", "depth_form", "depth_inside_only")
@@ -224,7 +224,7 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
         (multi_task, ("video",), "is of the depth task; set model.multi_task"),
     )
     for there, names, words in without:
-        _unused(config, DepthSsdaConfig(), names if not there else (), f"method.{{}} {words}")
+        _refuse(config, DepthSsdaConfig(), names if not there else (), "method.", words)
     losses = {
         "source_ce": source,
         "mixed_ce": config.mixing != "none",
@@ -233,7 +233,7 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
         "smoothness": multi_task,
     }
     absent = [name for name, there in losses.items() if not there]
-    _unused(config.weights, DepthSsdaWeights(), absent, "method.weights.{} weighs a loss that this run has not")
+    _refuse(config.weights, DepthSsdaWeights(), absent, "method.weights.", "weighs a loss that this run has not")
     if not 0 <= config.burn_in < 1:
         raise UsageError(f"method.burn_in={config.burn_in}: allowed is from 0 to below 1; set method.mixing=none for 1")
     if not 0 < config.confidence <= 1 or not 0 <= config.keep < 1:
@@ -244,7 +244,7 @@ def check_ssda(config: DepthSsdaConfig, *, depth: bool, source: bool, multi_task
         raise UsageError("method.video: allowed is 0 < nearest < farthest")
 
 
-def _unused(given: object, usual: object, names: Sequence[str], words: str) -> None:
-    for name in names:
-        if getattr(given, name) != getattr(usual, name):
-            raise UsageError(words.format(name))
+def check_burn_in(share: float, steps: int) -> None:
+    """Raises `UsageError` for a share of the run that rounds to all of it: a teacher is asked for, and none would ever look. 1 asks for none."""
+    if share < 1 and round(share * steps) >= steps:
+        raise UsageError(f"method.burn_in={share} of {steps} steps leaves none with a teacher; set a smaller one")

@@ -17,7 +17,7 @@ from depthbox.experiment import PLACES, DataConfig, Experiment, SemanticDataConf
 from depthbox.models.config import InferenceConfig, ModelConfig
 from depthbox.supervision.config import DepthSsdaConfig, PlDcConfig
 from depthbox.supervision.parts.clip_prior import ClipPrior
-from depthbox.supervision.refused import check_method, check_picked
+from depthbox.supervision.refused import check_burn_in, check_method, check_picked
 from depthbox.tracking import redacted
 from depthbox.train.depth_setup import depth_setup
 from depthbox.train.inputs import data_copy, data_root, init_path, read_split
@@ -132,7 +132,7 @@ def _check_model(experiment: Experiment, *, classes: Sequence[str], depth: bool,
     check_picked(experiment.method, model.query.start)
     if isinstance(experiment.method, PlDcConfig):
         _check_category(experiment.method, model, classes)
-        _check_burn_in(experiment.method.burn_in, experiment.schedule.steps)
+        check_burn_in(experiment.method.burn_in, experiment.schedule.steps)
     network = initial_model(experiment, classes=classes)
     if model.init:
         log.info("%s", said_of_transfer(network, model.init, classes=classes))
@@ -144,12 +144,6 @@ def _check_category(method: PlDcConfig, model: ModelConfig, classes: Sequence[st
     if method.category == "cut_outs" and model.weights == "none" and not model.init:
         cause = "asks the backbone as it was before training, which knows nothing with model.weights=none"
         raise UsageError(f"method.category=cut_outs {cause}: set model.weights=auto, hub, builtin or a FILE")
-
-
-def _check_burn_in(share: float, steps: int) -> None:
-    if share < 1 and round(share * steps) >= steps:
-        cause = f"of {steps} steps leaves none with a teacher"
-        raise UsageError(f"method.burn_in={share} {cause}: set a smaller one, or 1 for none at all")
 
 
 def _check_views(views: ViewsConfig) -> None:

@@ -41,7 +41,7 @@ def test_mixtures_teach_from_the_end_of_the_burn_in_on():
 def test_a_burn_in_of_the_whole_run_is_refused():
     with pytest.raises(UsageError, match=r"method\.burn_in=1\.0: allowed is from 0 to below 1"):
         method(DepthSsdaConfig(burn_in=1.0))
-    with pytest.raises(UsageError, match=r"method\.burn_in is of mixtures"):
+    with pytest.raises(UsageError, match=r"method\.burn_in=0\.5 is of mixtures"):
         method(DepthSsdaConfig(mixing="none", burn_in=0.5))
 
 
@@ -94,7 +94,7 @@ def test_images_without_labels_can_meet_among_themselves(step: int):
 
 
 def test_what_is_mixed_is_refused_without_mixing():
-    with pytest.raises(UsageError, match=r"method\.mixed_images is of mixing target images"):
+    with pytest.raises(UsageError, match=r"method\.mixed_images=unlabelled is of mixing target images"):
         method(DepthSsdaConfig(mixing="none", cross_domain=True, mixed_images="unlabelled"), source=True)
 
 
