@@ -130,6 +130,7 @@ on the run's validation photos, or on those of images=DIR
   depthbox depth evaluate images=DIR depths=DIR [alignment={{scale_shift|median|none}}]
       against measured depth, beside the prior "lower is nearer"
   depthbox depth train out=FILE.safetensors [scenes=1500] [steps=4500] [seed=0] [batch=8] [device=cpu] [processes=1 (that render)] [size_hw=192,256]
+      [weights={{none|hub|FILE}} (of timm's mobilenetv2_100, to start from)]
       the built-in network, from rendered scenes; use it as depth.source=builtin:FILE.safetensors
 
 settings of run and evaluate (images= and depths= are folders, or patterns such as 'DIR/*.jpg', below data.root)

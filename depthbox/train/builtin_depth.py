@@ -2,7 +2,7 @@
 
     python -m depthbox.train.builtin_depth out=FILE scenes=N steps=N seed=0 batch=8
 
-No photo and no foreign weights take part, so the result can be shipped.
+No photo and, but for `weights=`, no foreign weights take part, so the result can be shipped.
 """
 
 import sys
@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthbox.core.config import parse_overrides, vary
-from depthbox.core.errors import UsageError
+from depthbox.core.errors import InputError, UsageError
 from depthbox.core.rng import torch_generator
 from depthbox.data.scene_layout import WIDE
 from depthbox.data.scenes import render_scene
+from depthbox.models.backbone import build_backbone
 from depthbox.models.depth_net import DepthNetwork, NetworkNote, save_network
 from depthbox.models.depthwise import speed_up_strided_depthwise
 from depthbox.train.builtin_run import BuiltinRun
@@ -29,8 +30,10 @@ from depthbox.train.state import choose_device, mixed_precision
 
 __all__ = ["augment", "depth_loss", "train_builtin"]
 
+_ENCODER = "mobilenetv2_100"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_PEAK_LR = 2e-3
+_PEAK_LR, _PEAK_LR_STARTED = 2e-3, 1e-3
+"""From scratch, and from weights for the encoder."""
 _RELIEF_FROM = 0.1
 """Share of the steps over which the learning rate and the relief terms of the loss rise."""
 _SMALL_UNTIL = 2 / 3
@@ -55,13 +58,11 @@ def train_builtin(run: BuiltinRun, *, out: Path, progress: Callable[[str], None]
 
 def _trained(run: BuiltinRun, progress: Callable[[str], None]) -> DepthNetwork:
     device, steps = choose_device(run.device), run.steps
+    network = _begun(run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images, disparities = (tensor.to(device) for tensor in _rendered(run, progress))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        network = DepthNetwork().to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    speed_up_strided_depthwise(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_PEAK_LR, weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps + 1, pct_start=_RELIEF_FROM)
+    peak = _PEAK_LR if run.weights == "none" else _PEAK_LR_STARTED
+    optimizer = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=0.02)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps + 1, pct_start=_RELIEF_FROM)
     generator = torch_generator("built-in depth", run.seed)
     running, mixed = 0.0, mixed_precision("auto", device)
     for step in range(steps):
@@ -81,6 +82,25 @@ def _trained(run: BuiltinRun, progress: Callable[[str], None]) -> DepthNetwork:
             progress(f"step {step + 1}/{steps} loss {running / (step % 50 + 1):.4f}")
             running = 0.0
     return network
+
+
+def _begun(run: BuiltinRun) -> DepthNetwork:
+    """Drawn from the seed, the encoder where there are weights read from them. Raises `InputError` for weights of another network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        network = DepthNetwork(_ENCODER)
+    if run.weights != "none":
+        network.encoder.load_state_dict(_started(run.weights))
+    speed_up_strided_depthwise(network)
+    return network
+
+
+def _started(weights: str) -> dict[str, Tensor]:
+    try:
+        return build_backbone(_ENCODER, weights=weights).network.state_dict()
+    except InputError as error:
+        next_step = f"weights= takes none, hub or a .safetensors file of timm's {_ENCODER}"
+        raise InputError(error.place, error.record, error.cause, next_step) from error
 
 
 def _crop_hw(done: float, size_hw: Sequence[int]) -> tuple[int, int]:
@@ -193,7 +213,7 @@ def _scene(index: int, *, seed: int, size_hw: tuple[int, int]) -> tuple[np.ndarr
 
 def _note(run: BuiltinRun) -> NetworkNote:
     return NetworkNote(
-        encoder="mobilenetv2_100",
+        encoder=_ENCODER,
         input_short_side=round(min(run.size_hw) / 32) * 32 or 32,
         mean=_MEAN,
         std=_STD,
@@ -207,7 +227,9 @@ def _note(run: BuiltinRun) -> NetworkNote:
 def main(arguments: list[str]) -> None:
     given = parse_overrides(arguments)
     if not given.get("out"):
-        raise UsageError("say out=FILE, and if wanted scenes=N steps=N seed=N batch=N device=cuda processes=N")
+        raise UsageError(
+            "say out=FILE, and if wanted scenes=N steps=N seed=N batch=N device=cuda processes=N weights=FILE"
+        )
     out = Path(given.pop("out"))
     train_builtin(vary(BuiltinRun(), given), out=out)
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from depthbox.core.errors import InputError, UsageError
 from depthbox.depth.estimator import build_estimator
@@ -42,6 +44,29 @@ def test_a_run_says_its_batch_and_its_file_is_a_source_of_depth(tmp_path, monkey
         build_estimator("builtin:none.safetensors")
     with pytest.raises(UsageError, match="'builtin:' needs a file"):
         build_estimator("builtin:")
+
+
+def test_the_encoder_starts_from_weights(tmp_path):
+    weights, out = tmp_path / "encoder.safetensors", tmp_path / "net.safetensors"
+    drawn = timm.create_model("mobilenetv2_100").state_dict()
+    save_file(drawn, weights)
+    run = BuiltinRun(scenes=2, steps=1, batch=2, size_hw=(64, 96), weights=str(weights))
+    train_builtin(run, out=out, progress=lambda line: None)
+    network, note = load_network(out)
+    assert note.command.endswith("size_hw=64,96 weights=encoder.safetensors")
+    # One step of a learning rate that has hardly begun to rise.
+    assert (network.encoder.conv_stem.weight - drawn["conv_stem.weight"]).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "cause"), [("none.safetensors", "no such weights file"), ("net.bin", "can execute")])
+def test_other_weights_are_refused_before_anything_is_rendered(tmp_path, name, cause):
+    (tmp_path / "net.bin").touch()
+    lines: list[str] = []
+    with pytest.raises(
+        InputError, match=rf"{cause}.* \| next: weights= takes none, hub or a \.safetensors file of timm's"
+    ):
+        train_builtin(BuiltinRun(weights=str(tmp_path / name)), out=tmp_path / "x", progress=lines.append)
+    assert not lines
 
 
 def test_a_few_steps_lower_the_loss(tmp_path):
