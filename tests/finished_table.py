@@ -13,7 +13,7 @@ __all__ = ["COLOUR", "TABLE", "compared", "write_finished_table"]
 
 COLOUR = "method.weights.color_affinity"
 TABLE = Ablation(
-    about="Does colour matter? <Expected>: yes.\n\nCost: nothing.",
+    about="Does colour matter? <Expected>: yes.\n\nCost: nothing.\n\n    first words\n    second <words>",
     base=box_depth(),
     rows={
         "colour 0.3": {COLOUR: 0.3},

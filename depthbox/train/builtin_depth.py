@@ -85,7 +85,7 @@ def _trained(run: BuiltinRun, progress: Callable[[str], None]) -> DepthNetwork:
 
 
 def _begun(run: BuiltinRun) -> DepthNetwork:
-    """Drawn from the seed, the encoder where there are weights read from them. Raises `InputError` for weights of another network."""
+    """Drawn from the seed; the encoder read from `weights` where there are any. Raises `InputError` for weights of another network."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         network = DepthNetwork(_ENCODER)

@@ -53,6 +53,7 @@ def test_the_page_needs_nothing_but_itself(results: Path, plots: list[Plot]) -> 
     assert all(href.startswith("#") for href in tags.values("href"))
     assert "url(" not in text and "@import" not in text
     assert "&lt;Expected&gt;" in text and "a &lt;reason&gt;" in text
+    assert "<p>Cost: nothing.</p>" in text and "<pre>first words\nsecond &lt;words&gt;</pre>" in text
 
 
 def test_every_number_leads_to_its_cells_and_every_cell_to_its_run(results: Path, plots: list[Plot]) -> None:
